@@ -1,0 +1,140 @@
+import type { CounterName } from "./counter-name.ts";
+import { CounterError } from "./errors.ts";
+
+/**
+ * Commits the claims of one batch; resolves to one outcome per claim, in order. Called for one counter at a time: the
+ * next call for the same counter comes when this one has settled.
+ */
+export type Commit<Claim, Outcome> = (
+  name: CounterName,
+  claims: readonly Claim[],
+) => Promise<readonly Outcome[]>;
+
+interface Waiter<Claim, Outcome> {
+  readonly claim: Claim;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Work that waits its turn: a batch that still gathers waiters, or a task that wants the counter for itself. */
+type Turn<Claim, Outcome> = Waiter<Claim, Outcome>[] | (() => Promise<void>);
+
+/**
+ * The in-process mutex of the service, as a group commit: per counter at most one commit is in flight. A claim for an
+ * idle counter is committed at once, in the same tick; those that arrive meanwhile gather, and share the next commit.
+ * So n callers cost far fewer than n commits, the more so the slower a commit is, and no timer ever delays anybody.
+ *
+ * Counters do not wait for each other, and an idle counter costs no memory. Every caller is settled on every path: when
+ * a commit fails, all its waiters get that error.
+ */
+export class CombiningQueue<Claim, Outcome> {
+  readonly #commit: Commit<Claim, Outcome>;
+  readonly #maxWaiting: number;
+  /** The turns that wait behind the one in flight. A counter is in the map while it has one in flight. */
+  readonly #busy = new Map<CounterName, Turn<Claim, Outcome>[]>();
+  readonly #drained: (() => void)[] = [];
+  #waiting = 0;
+
+  /**
+   * @param commit what commits a batch
+   * @param maxWaiting how many callers may wait, over all counters; more are refused with `overloaded`
+   */
+  constructor(commit: Commit<Claim, Outcome>, { maxWaiting = 65_536 }: { maxWaiting?: number } = {}) {
+    this.#commit = commit;
+    this.#maxWaiting = maxWaiting;
+  }
+
+  /**
+   * Adds one claim.
+   *
+   * @returns the claim's outcome, once its batch is committed
+   * @throws CounterError `overloaded` when too many callers wait already; else what the commit was rejected with
+   */
+  add(name: CounterName, claim: Claim): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      if (!this.#admit(reject)) return;
+      const waiter = { claim, resolve, reject };
+      const turns = this.#busy.get(name);
+      if (turns === undefined) {
+        this.#start(name, [waiter]);
+        return;
+      }
+      const last = turns.at(-1);
+      if (Array.isArray(last)) last.push(waiter);
+      else turns.push([waiter]);
+    });
+  }
+
+  /**
+   * Runs a task that has the counter for itself: after all claims that came before it, before all that come after.
+   *
+   * @returns what the task resolves to
+   * @throws CounterError `overloaded`; else what the task was rejected with
+   */
+  exclusive<T>(name: CounterName, task: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (!this.#admit(reject)) return;
+      const turn = async () => {
+        try {
+          resolve(await task());
+        } catch (error) {
+          reject(error);
+        }
+        this.#waiting -= 1;
+      };
+      const turns = this.#busy.get(name);
+      if (turns === undefined) this.#start(name, turn);
+      else turns.push(turn);
+    });
+  }
+
+  /** Resolves when nobody waits any more. Refusing newcomers is the caller's business. */
+  drain(): Promise<void> {
+    if (this.#busy.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  #admit(reject: (reason: unknown) => void): boolean {
+    if (this.#waiting >= this.#maxWaiting) {
+      reject(
+        new CounterError("overloaded", `expected at most ${this.#maxWaiting} waiting callers, got one more`),
+      );
+      return false;
+    }
+    this.#waiting += 1;
+    return true;
+  }
+
+  #start(name: CounterName, turn: Turn<Claim, Outcome>): void {
+    this.#busy.set(name, []);
+    void this.#run(name, turn);
+  }
+
+  async #run(name: CounterName, first: Turn<Claim, Outcome>): Promise<void> {
+    for (let turn: Turn<Claim, Outcome> | undefined = first; turn; turn = this.#busy.get(name)?.shift()) {
+      if (Array.isArray(turn)) await this.#commitBatch(name, turn);
+      else await turn();
+    }
+    this.#busy.delete(name);
+    if (this.#busy.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  async #commitBatch(name: CounterName, batch: readonly Waiter<Claim, Outcome>[]): Promise<void> {
+    try {
+      const outcomes = await this.#commit(
+        name,
+        batch.map(({ claim }) => claim),
+      );
+      if (outcomes.length !== batch.length) {
+        throw new Error(`expected ${batch.length} outcomes of a commit, got ${outcomes.length}`);
+      }
+      batch.forEach(({ resolve }, at) => {
+        resolve(outcomes[at] as Outcome);
+      });
+    } catch (error) {
+      // Rejecting a waiter that is already resolved does nothing, so nobody is left hanging or settled twice.
+      for (const { reject } of batch) reject(error);
+    }
+    this.#waiting -= batch.length;
+  }
+}

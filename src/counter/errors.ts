@@ -1,0 +1,43 @@
+/**
+ * Every error code of the service, with what it tells the caller. A code never changes its meaning; status codes are
+ * given in `http/problem.ts` only. `docs/errors.md` lists the same codes, and a test compares the two.
+ */
+export const errorCodes = {
+  "invalid-counter-id": "The id in the path is not a UUID.",
+  "invalid-value": "The value is not an integer from 0 to 9007199254740991.",
+  "counter-not-found": "The counter was never used (or may not be created: CREATE_COUNTERS=false).",
+  "lowering-refused": "The value is below the last number issued; only ?force=true lowers a counter.",
+  "counter-exhausted": "The counter is at the end of its range, 9007199254740991.",
+  "counter-unreadable":
+    "What is stored for this counter cannot be read as a number; nothing was changed, all other counters serve on.",
+  "store-full": "The disk is full; free some space and ask again.",
+  "store-unavailable": "The store cannot commit now; ask again later.",
+  overloaded: "Too many callers are waiting; ask again later.",
+  stopping: "The service is stopping; ask again later, or another instance.",
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export interface CounterErrorOptions extends ErrorOptions {
+  /** The failed call did (or may) use up its numbers: they will never be answered. */
+  readonly consumed?: boolean;
+}
+
+/**
+ * Any failure that a caller of the domain can meet.
+ *
+ * The message says what was expected and what was got, and is safe to show to a client: no path of the machine, no
+ * stack. The low-level reason is in `cause`, for the log.
+ */
+export class CounterError extends Error {
+  override readonly name = "CounterError";
+  readonly code: ErrorCode;
+  /** True when the failed call used up its numbers; false when it certainly changed nothing. */
+  readonly consumed: boolean;
+
+  constructor(code: ErrorCode, message: string, { consumed = false, ...options }: CounterErrorOptions = {}) {
+    super(message, options);
+    this.code = code;
+    this.consumed = consumed;
+  }
+}

@@ -1,0 +1,128 @@
+import type { CounterName } from "./counter-name.ts";
+import { CounterError } from "./errors.ts";
+
+/** The largest number that a counter can issue: 2^53 − 1, the last integer that JSON readers agree on. */
+export const maxValue = Number.MAX_SAFE_INTEGER;
+
+/** One caller's request for numbers. */
+export interface Claim {
+  /** How many numbers the caller takes, 1 … 2^53−1. The answer is the last of them. */
+  readonly by: number;
+}
+
+/** What became of one claim: the number it got, or why it alone was refused (and consumed nothing). */
+export type Outcome = { readonly value: number } | { readonly error: CounterError };
+
+export interface CommitOptions {
+  /** Whether a counter that was never used comes into being; otherwise the commit fails with `counter-not-found`. */
+  readonly create: boolean;
+}
+
+export interface SetOptions {
+  /** Whether the counter may be set to a value below the last number issued. */
+  readonly force: boolean;
+}
+
+/** Where a store says what an operator should know: pino's calling convention, details first. */
+export interface Log {
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+  error(details: object, message: string): void;
+}
+
+/** What every store is opened with, beside its own settings. */
+export interface StoreContext {
+  readonly log: Log;
+  /**
+   * Called once when the store is in a state that it cannot answer for any more (a failed sync of the fence). From then
+   * on every call is refused with `store-unavailable`; the process has to end, and its successor starts from the disk.
+   */
+  readonly onFatal: (error: Error) => void;
+}
+
+/**
+ * Where counters live: the written contract of every backend. `test/store/store-contract.ts` holds each one to it.
+ *
+ * Calls for *different* counters may overlap freely. For one counter the caller has at most one `commit` or `set` in
+ * flight (the combining queue sees to that), while any number of other processes may work on the same counter.
+ *
+ * - **Unique**: a number is given to at most one claim, ever, whoever commits and whatever crashes; unless the counter
+ *   was lowered by force.
+ * - **Increasing**: a commit that starts after another has resolved gives larger numbers.
+ * - **Durable**: when a promise resolves, its effect survives kill -9 and power loss, as far as the backend can promise it.
+ * - **Fail closed**: what cannot be read is never taken for a new counter. A rejected call whose error has
+ *   `consumed: false` changed nothing; with `consumed: true` its numbers are gone and nobody will ever get them.
+ */
+export interface Store {
+  /** One phrase for the start-up line and the log: which backend, where. */
+  readonly description: string;
+
+  /**
+   * Claims numbers for one batch, atomically and in order: each claim gets the `by` numbers that follow those of the
+   * claim before it. A claim that would pass `maxValue` is refused alone; smaller ones behind it are still served.
+   *
+   * @param claims at least one
+   * @returns one outcome per claim, in the order of the claims
+   * @throws CounterError `counter-not-found` (only with `create: false`), `counter-unreadable`, `store-full`,
+   *   `store-unavailable`
+   */
+  commit(name: CounterName, claims: readonly Claim[], options: CommitOptions): Promise<readonly Outcome[]>;
+
+  /**
+   * The last number issued (or set), consuming none; undefined for a counter that was never used.
+   *
+   * @throws CounterError `counter-unreadable`, `store-unavailable`
+   */
+  peek(name: CounterName): Promise<number | undefined>;
+
+  /**
+   * Makes `value` the last number, so that the next one is `value + 1`. Creates the counter if needed.
+   *
+   * @param value 0 … `maxValue`
+   * @throws CounterError `lowering-refused` (value below the last number, without `force`; nothing changes),
+   *   `counter-unreadable`, `store-full`, `store-unavailable`
+   */
+  set(name: CounterName, value: number, options: SetOptions): Promise<void>;
+
+  /**
+   * Resolves when the store can commit at this moment.
+   *
+   * @throws CounterError `store-full`, `store-unavailable`
+   */
+  check(): Promise<void>;
+
+  /** Ends the work in hand, makes everything at rest whole, and lets go of locks and connections. Never rejects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Shares numbers out among the claims of a batch, in arrival order, as the contract of `commit` says.
+ *
+ * @param last the last number issued before, 0 … `maxValue`
+ * @returns the outcomes, and `next`: the last number issued after (equal to `last` when every claim was refused)
+ */
+export function allocate(last: number, claims: readonly Claim[]): { next: number; outcomes: Outcome[] } {
+  let next = last;
+  const outcomes = claims.map(({ by }): Outcome => {
+    if (by > maxValue - next) return { error: exhausted(next, by) };
+    next += by;
+    return { value: next };
+  });
+  return { next, outcomes };
+}
+
+function exhausted(last: number, by: number): CounterError {
+  const wanted = by === 1 ? "the next number" : `${by} more numbers`;
+  return new CounterError(
+    "counter-exhausted",
+    `expected ${wanted} to end at ${maxValue} at most, but the last one is ${last}`,
+  );
+}
+
+/** The refusal of a `set` without force. */
+export function loweringRefused(last: number, value: number): CounterError {
+  return new CounterError(
+    "lowering-refused",
+    `expected a value of at least ${last}, the last number issued, got ${value} (?force=true lowers the counter)`,
+  );
+}
