@@ -20,18 +20,14 @@ const schema = z.object({
   CREATE_COUNTERS: boolean()
     .default(true)
     .meta({ description: "Whether POST brings a counter that was never used into being; else it gets 404." }),
-  LOG_LEVEL: oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent")
-    .default("info")
-    .meta({
-      description: "The least level that is logged: trace, debug, info, warn, error, fatal or silent.",
-    }),
+  LOG_LEVEL: oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent").default("info").meta({
+    description: "The least level that is logged: trace, debug, info, warn, error, fatal or silent.",
+  }),
   LOG_REQUESTS: boolean().default(false).meta({ description: "Whether each request is logged." }),
-  LOCK_STALE_MS: integer(2_000, maxTimerMs)
-    .default(10_000)
-    .meta({
-      unit: "ms",
-      description: "The age from which the file lock of a dead process may be taken over.",
-    }),
+  LOCK_STALE_MS: integer(2_000, maxTimerMs).default(10_000).meta({
+    unit: "ms",
+    description: "The age from which the file lock of a dead process may be taken over.",
+  }),
   LOCK_WAIT_MS: integer(0, maxTimerMs).default(250).meta({
     unit: "ms",
     description: "The longest wait for the file lock, after which a commit goes on by the fence alone.",

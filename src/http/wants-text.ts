@@ -1,6 +1,6 @@
 import type { Request } from "express";
 
-const offers = ["application/json", "application/problem+json", "text/plain"];
+const offers = ["application/json", "text/plain", "application/problem+json"];
 
 /**
  * Whether the caller would rather have plain text than JSON, by the quality values of its Accept header; in the order of

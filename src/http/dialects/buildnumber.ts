@@ -29,7 +29,9 @@ export function addBuildnumber(app: Application, counters: Counters): void {
     .put(async (req, res) => {
       const name = parseUuidName(req.params.id);
       const value = parseValue(await readBody(req));
-      await counters.set(name, value, { force: req.query["force"] === "true" });
+      await counters.set(name, value, {
+        force: new URLSearchParams(req.url.split("?")[1]).get("force") === "true",
+      });
       sendNumber(req, res, value);
     })
     .all(allowOnly("GET", "HEAD", "POST", "PUT"));
