@@ -1,7 +1,7 @@
 import type { Application, Request, Response } from "express";
 import { parseUuidName, quote } from "../../counter/counter-name.ts";
-import { type Counters, counterNotFound } from "../../counter/counters.ts";
-import { CounterError } from "../../counter/errors.ts";
+import type { Counters } from "../../counter/counters.ts";
+import { CounterError, counterNotFound } from "../../counter/errors.ts";
 import { maxValue } from "../../counter/store.ts";
 import { allowOnly } from "../allow-only.ts";
 import { hasBody, readBody } from "../read-body.ts";
@@ -38,7 +38,7 @@ export function addBuildnumber(app: Application, counters: Counters): void {
 
   async function showNumber(req: Request<{ id: string }>, res: Response): Promise<void> {
     const value = await counters.peek(parseUuidName(req.params.id));
-    if (value === undefined) throw new CounterError("counter-not-found", counterNotFound);
+    if (value === undefined) throw counterNotFound();
     sendNumber(req, res, value);
   }
 }
