@@ -246,7 +246,7 @@ class FileStore implements Store {
   async #look(name: CounterName): Promise<Seen> {
     try {
       const token = await readToken(this.#fencePath(name));
-      return token ? this.#lookBehindFence(name, token) : await this.#lookWithoutFence(name);
+      return await (token ? this.#lookBehindFence(name, token) : this.#lookWithoutFence(name));
     } catch (error) {
       if (error instanceof FenceDamagedError) {
         throw counterUnreadable(name, `its fence is damaged: ${error.message}`, error);
@@ -257,7 +257,7 @@ class FileStore implements Store {
     }
   }
 
-  #lookBehindFence(name: CounterName, token: Token): Seen {
+  async #lookBehindFence(name: CounterName, token: Token): Promise<Seen> {
     const { log } = this.#context;
     const file = readValueFile(path.join(this.#directory.root, name));
     if (file.state !== "number") {
@@ -266,6 +266,8 @@ class FileStore implements Store {
       return { token, mark: token };
     }
     if (file.value <= token.highest) return { token, mark: token };
+    // Not by hand, but by a commit between the two looks.
+    if (!isStanding(this.#fencePath(name), token)) return this.#look(name);
     log.warn(
       { counter: name, fence: token.value, value: file.value },
       "the value file was raised by hand: it counts",
