@@ -6,7 +6,8 @@ import { listen } from "./listen.ts";
  * The least that a Node service on Redis can do: INCR of the path. node-redis pipelines by itself the commands that one
  * turn of the event loop brings, and Redis syncs once for all that one turn of its own brings.
  */
-const redis = createClient({ url: `redis://127.0.0.1:${process.env["REDIS_PORT"]}` });
+const { REDIS_PORT } = process.env;
+const redis = createClient({ url: `redis://127.0.0.1:${REDIS_PORT}` });
 redis.on("error", (error) => {
   console.error(error);
   process.exit(1);
