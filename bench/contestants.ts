@@ -16,14 +16,19 @@ export interface Contestant {
   /** Whether it makes a difference which counter is asked for. */
   readonly hasCounters: boolean;
   readonly processes: readonly Running[];
+  /** The numbers of connections at which it is measured, when not at all. */
+  readonly connections?: readonly number[] | undefined;
 }
 
+/** How a contestant comes to be. */
 export interface Line {
   readonly key: string;
   readonly title: string;
-  start(surroundings: Surroundings): Promise<Omit<Contestant, "key" | "title">>;
+  start(surroundings: Surroundings): Promise<Omit<Contestant, "key" | "title" | "connections">>;
   /** Programs without which this one is left out. */
   readonly needs?: readonly string[];
+  /** The numbers of connections at which it is measured, when not at all. */
+  readonly connections?: readonly number[];
 }
 
 export interface Surroundings {
@@ -83,11 +88,16 @@ async function startNoop(file: string, { scratch }: Surroundings) {
   return { ...post, urls: [server.url], hasCounters: false, processes: [server.process] };
 }
 
-async function startService(count: number, { scratch, serviceCommand }: Surroundings) {
+export async function startService(
+  count: number,
+  { scratch, serviceCommand }: Surroundings,
+  env: NodeJS.ProcessEnv = {},
+): ReturnType<Line["start"]> {
   const directory = mkdtempSync(join(scratch, "service-"));
   const servers = [];
-  for (let n = 0; n < count; n += 1)
-    servers.push(await startServiceProcess(serviceCommand, { scratch, directory }));
+  for (let n = 0; n < count; n += 1) {
+    servers.push(await startServiceProcess(serviceCommand, { scratch, directory, env }));
+  }
   return {
     ...post,
     urls: servers.map(({ url }) => url),
@@ -96,15 +106,20 @@ async function startService(count: number, { scratch, serviceCommand }: Surround
   };
 }
 
+export interface ServiceOptions extends Pick<ServerOptions, "scratch" | "env" | "isReady" | "lookEveryMs"> {
+  /** Its STORAGE_DIR. */
+  readonly directory: string;
+}
+
 /** Starts one process of the service on a directory, with all else as it comes by default. */
 export function startServiceProcess(
   [command, ...args]: readonly string[],
-  { scratch, directory, env = {} }: { scratch: string; directory: string; env?: NodeJS.ProcessEnv },
+  { directory, env, ...options }: ServiceOptions,
 ) {
   return startServer(command as string, args, {
-    scratch,
+    isReady: (url) => answers(`${url}/readyz`, 200)(),
+    ...options,
     env: { STORE: "file", STORAGE_DIR: directory, NODE_ENV: "production", ...env },
-    readyPath: "/readyz",
   });
 }
 
@@ -158,30 +173,31 @@ export async function startRedis(scratch: string): Promise<{ port: number; proce
 }
 
 interface ServerOptions {
-  scratch: string;
-  env?: NodeJS.ProcessEnv;
-  /** Asked for 200; without it any answer at all will do. */
-  readyPath?: string;
+  readonly scratch: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Whether the server at this URL is ready; without it, any answer at all will do. */
+  readonly isReady?: (url: string) => Promise<boolean>;
+  readonly lookEveryMs?: number;
 }
 
 async function startServer(
   command: string,
   args: readonly string[],
-  { scratch, env, readyPath }: ServerOptions,
+  { env, isReady = (url) => answers(url)(), ...options }: ServerOptions,
 ) {
   const port = await findFreePort();
   const url = `http://127.0.0.1:${port}`;
   const running = await startProcess(command, args, {
-    scratch,
+    ...options,
     env: { ...env, PORT: String(port), HOST: "127.0.0.1" },
-    isReady: readyPath === undefined ? answers(url) : answers(url + readyPath, 200),
+    isReady: () => isReady(url),
   });
   return { url, process: running };
 }
 
 /** Starts all that can be started here; the others come back with the reason. */
 export async function startContestants(
-  keys: readonly string[],
+  lines: readonly Line[],
   surroundings: Omit<Surroundings, "redisPort">,
 ): Promise<{ contestants: Contestant[]; missing: string[]; stop(): Promise<void> }> {
   let redis: ReturnType<typeof startRedis> | undefined;
@@ -191,11 +207,10 @@ export async function startContestants(
   };
   const contestants: Contestant[] = [];
   const missing: string[] = [];
-  for (const { key, title, needs = [], start } of lines.filter((line) => keys.includes(line.key))) {
+  for (const { key, title, connections, needs = [], start } of lines) {
     const lacking = needs.find((command) => !isInstalled(command));
-    if (lacking === undefined)
-      contestants.push({ key, title, ...(await start({ ...surroundings, redisPort })) });
-    else missing.push(`${title}: left out, ${lacking} is not installed`);
+    if (lacking !== undefined) missing.push(`${title}: left out, ${lacking} is not installed`);
+    else contestants.push({ key, title, connections, ...(await start({ ...surroundings, redisPort })) });
   }
   return {
     contestants,

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Result } from "autocannon";
+import { counterName } from "./client.ts";
 import type { Contestant } from "./contestants.ts";
 import { isInstalled } from "./processes.ts";
 import { percentile, type Sample } from "./samples.ts";
@@ -12,6 +13,11 @@ export interface LoadOptions {
   /** 1: one hot counter; more: each request goes to one of them at random. */
   readonly counters: number;
   readonly seconds: number;
+}
+
+/** Under which a load run is kept. */
+export function cellKey(contestant: string, counters: number, connections: number): string {
+  return `${contestant}/${counters}/${connections}`;
 }
 
 type Target = Pick<Contestant, "urls" | "method" | "prefix">;
@@ -72,7 +78,7 @@ async function runAutocannon(
   { connections, counters, seconds }: LoadOptions,
 ): Promise<Part> {
   const { default: autocannon } = await import("autocannon");
-  const pathOf = (n: number) => `${prefix}/${n.toString(16).padStart(8, "0")}-0000-4000-8000-000000000000`;
+  const pathOf = (n: number) => `${prefix}/${counterName(n)}`;
   const atRandom = {
     setupRequest: <R>(request: R) => ({ ...request, path: pathOf(Math.floor(Math.random() * counters)) }),
   };

@@ -2,18 +2,26 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { lines } from "./contestants.ts";
+import { type Line, lines } from "./contestants.ts";
+import { delayedLines } from "./delayed-sync.ts";
 
 /** How the bench was asked to run. */
 export interface Options {
-  /** Under a minute, for a first look; nothing is written to docs. */
-  readonly isQuick: boolean;
-  /** Which contestants run, by their keys. */
-  readonly only: readonly string[];
+  /** Whether all was measured in full length, so that the docs may say so. */
+  readonly isFull: boolean;
+  /** Who runs. */
+  readonly lines: readonly Line[];
+  /** Who is measured with 1,000 counters, too; by key. */
+  readonly withManyCountersFor: readonly string[];
+  /** Whether to measure what takes a directory with many counters. */
+  readonly withFullDirectory: boolean;
+  /** How many these are. */
+  readonly counters: number;
   readonly connections: readonly number[];
   readonly rounds: number;
   /** Length of one load run; whole seconds, for wrk takes no others. */
   readonly seconds: number;
+  readonly warmUpMs: number;
   readonly floorSeconds: number;
   /** The sizes of libuv's thread pool that are tried for the parallel floor. */
   readonly poolSizes: readonly number[];
@@ -22,9 +30,14 @@ export interface Options {
   readonly serviceCommand: readonly string[];
 }
 
+const allLines = [...lines, ...delayedLines];
+
+/** All that a target speaks of. */
+const quickKeys = allLines.map(({ key }) => key).filter((key) => key !== "express-noop");
+
 const usage = `npm run bench -- [options]
   --quick             under a minute; writes no docs
-  --only KEY,…        some of ${lines.map(({ key }) => key).join(", ")}
+  --only KEY,…        some of ${allLines.map(({ key }) => key).join(", ")}
   --connections N,…   default 1,16,64,256
   --rounds N          default 5
   --seconds N         length of each load run, default 3
@@ -44,7 +57,7 @@ function parse(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      quick: { type: "boolean", default: false },
+      quick: { type: "boolean" },
       only: { type: "string" },
       connections: { type: "string" },
       rounds: { type: "string" },
@@ -53,14 +66,18 @@ function parse(args: readonly string[]): Options {
       service: { type: "string" },
     },
   });
-  const isQuick = values.quick;
+  const isQuick = values.quick ?? false;
   mkdirSync(values.directory, { recursive: true });
   return {
-    isQuick,
-    only: values.only?.split(",") ?? lines.map(({ key }) => key),
+    isFull: Object.keys(values).every((name) => name === "directory"),
+    lines: pickLines(values.only?.split(",") ?? (isQuick ? quickKeys : undefined)),
+    withManyCountersFor: isQuick ? ["service"] : lines.map(({ key }) => key),
+    withFullDirectory: values.only === undefined,
+    counters: isQuick ? 5_000 : 1_000_000,
     connections: parseNumbers(values.connections) ?? (isQuick ? [1, 64, 256] : [1, 16, 64, 256]),
     rounds: parseNumbers(values.rounds)?.[0] ?? (isQuick ? 1 : 5),
     seconds: parseNumbers(values.seconds)?.[0] ?? (isQuick ? 1 : 3),
+    warmUpMs: isQuick ? 300 : 1000,
     floorSeconds: isQuick ? 0.3 : 1,
     poolSizes: isQuick ? [4, 16] : [4, 8, 16, 32, 64],
     scratchPrefix: join(values.directory, "bench-"),
@@ -69,6 +86,13 @@ function parse(args: readonly string[]): Options {
       fileURLToPath(new URL("../src/main.js", import.meta.url)),
     ],
   };
+}
+
+function pickLines(keys: readonly string[] | undefined): readonly Line[] {
+  const unknown = keys?.find((wanted) => !allLines.some(({ key }) => key === wanted));
+  if (unknown !== undefined)
+    throw new Error(`expected the key of a contestant, got ${JSON.stringify(unknown)}`);
+  return allLines.filter(({ key }) => keys?.includes(key) ?? true);
 }
 
 function parseNumbers(text: string | undefined): number[] | undefined {
