@@ -25,7 +25,7 @@ export function drawChart(series: readonly Series[], connections: readonly numbe
     const value = (top * n) / 4;
     return [
       `<line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${y(value)}" y2="${y(value)}"/>`,
-      `<text class="tick" x="${plot.left - 8}" y="${y(value) + 4}" text-anchor="end">${value / 1000}k</text>`,
+      `<text class="tick" x="${plot.left - 8}" y="${y(value) + 4}" text-anchor="end">${value === 0 ? 0 : `${value / 1000}k`}</text>`,
     ].join("");
   });
   const ticks = connections.map(
