@@ -121,6 +121,8 @@ class FileStore implements Store {
   #isSuspect = false;
   #proving: Promise<void> | undefined;
   #isFailed = false;
+  /** The calls in hand: `close` waits for them, for it closes the descriptors that they sync. */
+  readonly #calls = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
   constructor(directory: StorageDir, { lockStaleMs, lockWaitMs }: FileStoreOptions, context: StoreContext) {
@@ -143,25 +145,31 @@ class FileStore implements Store {
     });
   }
 
-  async commit(
+  commit(
     name: CounterName,
     claims: readonly Claim[],
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
-    return this.#change(name, create, (mark) => {
+    const change = this.#change(name, create, (mark) => {
       const { next, outcomes } = allocate(mark.value, claims);
       return { to: next === mark.value ? undefined : moveMark(mark, next), result: outcomes };
     });
+    return this.#inHand(change);
   }
 
-  async set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
-    await this.#change(name, true, (mark) => {
+  set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
+    const change = this.#change<void>(name, true, (mark) => {
       if (value < mark.value && !force) throw loweringRefused(mark.value, value);
       return { to: moveMark(mark, value), result: undefined };
     });
+    return this.#inHand(change);
   }
 
-  async peek(name: CounterName): Promise<number | undefined> {
+  peek(name: CounterName): Promise<number | undefined> {
+    return this.#inHand(this.#peek(name));
+  }
+
+  async #peek(name: CounterName): Promise<number | undefined> {
     this.#checkAlive();
     try {
       const { mark, token } = await this.#look(name);
@@ -187,9 +195,17 @@ class FileStore implements Store {
   }
 
   async #close(): Promise<void> {
+    await Promise.allSettled(this.#calls);
     await this.#active.close();
     await this.#syncs.drain();
     this.#directory.close();
+  }
+
+  #inHand<T>(call: Promise<T>): Promise<T> {
+    const end = () => this.#calls.delete(call);
+    this.#calls.add(call);
+    call.then(end, end);
+    return call;
   }
 
   /**
