@@ -399,20 +399,22 @@ class FileStore implements Store {
     }
   }
 
-  async #sync(fd: number): Promise<void> {
-    try {
-      await sync(fd);
-    } catch (error) {
-      throw this.#fail(error);
-    }
+  #sync(fd: number): Promise<void> {
+    return this.#durably(sync(fd));
   }
 
-  async #syncShared(fd: number): Promise<void> {
+  #syncShared(fd: number): Promise<void> {
+    return this.#durably(this.#syncs.add(fd, undefined));
+  }
+
+  async #durably(syncing: Promise<void>): Promise<void> {
     try {
-      await this.#syncs.add(fd, undefined);
+      await syncing;
     } catch (error) {
       throw this.#fail(error);
     }
+    // The kernel reports a lost write once: a sync that succeeds after a failed one proves nothing.
+    this.#checkAlive();
   }
 
   /** After a failed sync of a fence nobody knows what is on the disk: the end of this process. */

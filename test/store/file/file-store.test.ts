@@ -2,8 +2,9 @@ import fs from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "@jest/globals";
-import { describeStoreContract, newCounter, take } from "../store-contract.ts";
-import { cleanUpAfterEach, makeDirectory, openStore } from "./scratch.ts";
+import { describeStoreContract, newCounter, rejection, take } from "../store-contract.ts";
+import { cleanUpAfterEach, failWith, isSyncOf, makeDirectory, openStore } from "./scratch.ts";
+import { systemError } from "../../faults/fs-shim.ts";
 
 cleanUpAfterEach();
 
@@ -24,5 +25,27 @@ describe("closing", () => {
     await store.close();
     expect(await peek).toBe(1);
     expect(fatal).toEqual([]);
+  });
+});
+
+describe("a failed sync of a fence", () => {
+  test("leaves no other commit in flight answered, though its own sync succeeds", async () => {
+    const root = makeDirectory();
+    const { store, fatal } = await openStore(root);
+    const [one, other] = [newCounter(), newCounter()];
+    let syncs = 0;
+    failWith((call) => {
+      if (!isSyncOf(call, path.join(root, ".fence"))) return;
+      syncs += 1;
+      return syncs === 1 ? systemError("EIO", call) : undefined;
+    });
+    const errors = await Promise.all([rejection(take(store, one)), rejection(take(store, other))]);
+    expect(errors).toMatchObject([
+      { code: "store-unavailable", consumed: true },
+      { code: "store-unavailable", consumed: true },
+    ]);
+    expect(syncs).toBe(2);
+    expect(fatal).toHaveLength(1);
+    expect(await rejection(take(store, newCounter()))).toMatchObject({ consumed: false });
   });
 });

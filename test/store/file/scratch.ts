@@ -71,6 +71,11 @@ export function failWith(hook: (call: FsCall) => Verdict): () => void {
   return remove;
 }
 
+/** Whether a call syncs this directory or file. */
+export function isSyncOf({ method, args }: FsCall, file: string): boolean {
+  return method === "fsync" && fs.fstatSync(args[0] as number).ino === fs.statSync(file).ino;
+}
+
 export function valuePath(root: string, counter: CounterName): string {
   return path.join(root, counter);
 }
