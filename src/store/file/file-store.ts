@@ -313,6 +313,7 @@ class FileStore implements Store {
   /** Steps 3 and 4. Resolves to false when somebody else moved the fence first. */
   async #move(counter: Counter, known: Known, to: Token): Promise<boolean> {
     const fencePath = this.#fencePath(counter.name);
+    const isFirst = known.token === undefined;
     let durable: Promise<void>;
     if (known.token) {
       const { token, fd } = known as Known & { token: Token; fd: number };
@@ -323,13 +324,16 @@ class FileStore implements Store {
       known.fd = built.fd;
       if (!irrevocably(() => putUpFence(built, fencePath))) return false;
       durable = this.#syncShared(this.#directory.fencesFd);
-      // An old value file is the only durable copy until then: it must not be replaced before.
-      await durable.catch(() => {});
     }
     known.token = to;
     known.mark = to;
     counter.isUnsettled = true;
-    const [synced, published] = await Promise.allSettled([durable, this.#publish(counter, known)]);
+    const publish = () => this.#publish(counter, known);
+    // Until the first fence is durable an old value file is the only copy that is: it must not be replaced before.
+    const [synced, published] = await Promise.allSettled([
+      durable,
+      isFirst ? durable.then(publish) : publish(),
+    ]);
     if (synced.status === "rejected") {
       throw new CounterError("store-unavailable", `${synced.reason.message}`, {
         consumed: true,

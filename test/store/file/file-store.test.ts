@@ -2,9 +2,17 @@ import fs from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "@jest/globals";
-import { describeStoreContract, newCounter, rejection, take } from "../store-contract.ts";
-import { cleanUpAfterEach, failWith, isSyncOf, makeDirectory, openStore } from "./scratch.ts";
 import { systemError } from "../../faults/fs-shim.ts";
+import { describeStoreContract, newCounter, rejection, take } from "../store-contract.ts";
+import {
+  cleanUpAfterEach,
+  failWith,
+  isSyncOf,
+  makeDirectory,
+  openStore,
+  valueFile,
+  valuePath,
+} from "./scratch.ts";
 
 cleanUpAfterEach();
 
@@ -47,5 +55,21 @@ describe("a failed sync of a fence", () => {
     expect(syncs).toBe(2);
     expect(fatal).toHaveLength(1);
     expect(await rejection(take(store, newCounter()))).toMatchObject({ consumed: false });
+  });
+
+  test("leaves the value file of the Go original as it is, for that is the only copy on the disk", async () => {
+    const root = makeDirectory();
+    const counter = newCounter();
+    fs.writeFileSync(valuePath(root, counter), "41\n");
+    const { store } = await openStore(root);
+    const repair = failWith((call) =>
+      isSyncOf(call, path.join(root, ".fence")) ? systemError("EIO", call) : undefined,
+    );
+    expect(await rejection(take(store, counter))).toMatchObject({ consumed: true });
+    repair();
+    expect(valueFile(root, counter)).toBe("41\n");
+    await store.close();
+    const next = await openStore(root);
+    expect(await take(next.store, counter)).toBe(43);
   });
 });
