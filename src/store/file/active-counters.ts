@@ -67,7 +67,7 @@ export class ActiveCounters<Known> {
    */
   async enter(name: CounterName): Promise<ActiveCounter<Known>> {
     // Nothing may be awaited between this look and `isBusy`, or the counter could be retired in that moment.
-    while (this.#counters.get(name)?.retiring) await this.#counters.get(name)?.retiring;
+    while (this.#counters.get(name)?.retiring !== undefined) await this.#counters.get(name)?.retiring;
     const counter = this.#counters.get(name) ?? this.#create(name);
     counter.isBusy = true;
     // Delete and set again: the map is in order of use.

@@ -27,7 +27,7 @@ export function valueText(value: number): string {
   return `${value}\n`;
 }
 
-/** More than any number needs; a longer file is not read any further. */
+/** More than any number needs: a longer file is not read any further, and a longer line is no number. */
 const longestBytes = 4096;
 const numberLine = /^[ \t]*([+-]?)0*(\d{1,16})[ \t\r]*$/;
 
@@ -44,8 +44,9 @@ onExit(() => {});
 export function readValueFile(path: string): ValueFile {
   const text = readStart(path);
   if (text === undefined) return { state: "missing" };
-  const [line = ""] = text.split("\n", 1);
-  const match = numberLine.exec(line);
+  const line = text.split("\n", 1)[0] as string;
+  // A line that does not end within what is read may go on with more digits.
+  const match = line.length < longestBytes ? numberLine.exec(line) : undefined;
   const value = match ? Number(`${match[1]}${match[2]}`) : Number.NaN;
   if (!Number.isSafeInteger(value) || value < 0) {
     const got = text === "" ? "an empty file" : JSON.stringify(line.slice(0, 40));
