@@ -480,5 +480,5 @@ function irrevocably<T>(take: () => T): T {
 
 /** Whether a file is there but cannot be used for what it is or whose it is: waiting will not help. */
 function isForbidden(error: unknown): boolean {
-  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO"].includes(errnoOf(error) ?? "");
+  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO", "ESPIPE"].includes(errnoOf(error) ?? "");
 }

@@ -88,8 +88,9 @@ function readStart(path: string): string | undefined {
  */
 export function replaceValueFile(path: string, text: string): boolean {
   try {
-    // The options object is changed by the call. Mode and owner are given, or every write would stat the old file for them.
-    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { ...owner } });
+    // Mode and owner are given (-1: ours, as it is), or every write would stat the old file for them. The call changes its
+    // options, so they are made each time.
+    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { uid: -1, gid: -1 } });
     return isSaying(path, text);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return false;
@@ -117,4 +118,3 @@ export function overwriteValueFile(path: string, text: string): boolean {
 }
 
 const fileMode = 0o666 & ~process.umask();
-const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
