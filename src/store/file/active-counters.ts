@@ -4,7 +4,7 @@ import type { CounterName } from "../../counter/counter-name.ts";
 import type { CounterLocks } from "./counter-locks.ts";
 
 /** How long a lock is kept under load before those who wait for it are let in. */
-const sliceMs = 25;
+const sliceMs = 40;
 /** How long a lock is kept without work: taking it again costs more than keeping it. */
 const idleMs = 1000;
 /** How often a waiter looks for the lock. */
@@ -23,6 +23,8 @@ export interface ActiveCounter<Known> {
   /** What the last commit left behind; undefined where it has to be read again. Valid while the lock is held. */
   known: Known | undefined;
   isBusy: boolean;
+  /** The fence is known to outlive a power cut, as an entry of its parent. */
+  isLinked: boolean;
   /** The value file was written, and not yet synced. */
   isUnsettled: boolean;
   /** When the last work ended, and when the lock was taken or last refused to others; milliseconds of a steady clock. */
@@ -58,7 +60,7 @@ export class ActiveCounters<Known> {
   #sweeping: NodeJS.Timeout | undefined;
 
   constructor(options: ActiveCountersOptions<Known>) {
-    this.#options = { most: 2048, ...options };
+    this.#options = { most: 1024, ...options };
   }
 
   /**
@@ -107,6 +109,7 @@ export class ActiveCounters<Known> {
       valuePath: path.join(this.#options.root, name),
       known: undefined,
       isBusy: true,
+      isLinked: false,
       isUnsettled: false,
       usedMs: 0,
       heldMs: 0,
