@@ -6,14 +6,14 @@ import type { CounterLocks } from "./counter-locks.ts";
 /** How long a lock is kept under load before those who wait for it are let in. */
 const sliceMs = 40;
 /** How long a lock is kept without work: taking it again costs more than keeping it. */
-const idleMs = 1000;
+const idleMs = 3000;
 /** How often a waiter looks for the lock. */
 const pollMs = 1;
 /** How long the one who gave a lock up stands back: long enough for a waiter to look. */
 const standBackMs = 3 * pollMs;
 /** How often idle counters are looked over, and how many of them each time for a waiter on their lock. */
 const sweepMs = 10;
-const wantedLooks = 64;
+const wantedLooks = 32;
 
 /** A counter with work in hand or just done: what is known of it, for as long as that is cheaper than finding out. */
 export interface ActiveCounter<Known> {
