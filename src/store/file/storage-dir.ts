@@ -38,8 +38,8 @@ export async function openStorageDir(storageDir: string): Promise<StorageDir> {
     const code = errnoOf(error);
     throw new Error(
       code === "EEXIST" || code === "ENOTDIR"
-        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file`
-        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code ?? error}`,
+        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file or lies below one`
+        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code}`,
       { cause: error },
     );
   }
