@@ -77,10 +77,12 @@ describe("opening", () => {
     ["cannot be written", "writeSync"],
     ["cannot be renamed in", "renameSync"],
     ["cannot be synced", "fsync"],
-  ])("refuses a directory that %s", async (_name, method) => {
+  ])("refuses a directory that %s, and keeps no descriptor of it", async (_name, method) => {
+    const descriptors = fs.readdirSync("/dev/fd").length;
     failWith((call) => (call.method === method ? systemError("EIO", call) : undefined));
     const error = await rejection(openStorageDir(makeDirectory()));
     expect(error.message).toMatch(/can be written, renamed in and synced, but .* is not: EIO$/);
+    expect(fs.readdirSync("/dev/fd")).toHaveLength(descriptors);
   });
 });
 
