@@ -153,7 +153,7 @@ export class ActiveCounters<Known> {
   #retire(counter: ActiveCounter<Known>): Promise<void> {
     const { locks, settle, forget } = this.#options;
     counter.retiring ??= settle(counter).then(() => {
-      if (locks.isHeld(counter.valuePath)) locks.release(counter.valuePath);
+      locks.release(counter.valuePath);
       forget(counter);
       this.#counters.delete(counter.name);
     });
