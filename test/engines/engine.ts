@@ -5,7 +5,6 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, test } from "@jest/globals";
 
 /** A real engine that a test started: its own process, port and directory. */
 export interface Engine {
@@ -113,20 +112,6 @@ export async function findMissing(...programs: string[]): Promise<string | undef
     if (!found.includes(true)) return `${program} is not installed`;
   }
   return undefined;
-}
-
-/** A suite that needs an engine. Without it the suite is skipped and says why; with CI_REQUIRE_ENGINES=true it fails. */
-export function describeWithEngine(name: string, missing: string | undefined, suite: () => void): void {
-  if (missing === undefined) {
-    describe(name, suite);
-  } else if (process.env["CI_REQUIRE_ENGINES"] === "true") {
-    test(name, () => {
-      throw new Error(`expected every engine (CI_REQUIRE_ENGINES=true), but ${missing}`);
-    });
-  } else {
-    console.warn(`skipped: ${name}, because ${missing}`);
-    describe.skip(name, suite);
-  }
 }
 
 function accepts(port: number): Promise<boolean> {

@@ -55,7 +55,7 @@ export class FaultProxy {
 
   /** Cuts all connections; new ones are taken. */
   cut(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   /** Carries everything faithfully again. */
@@ -63,7 +63,9 @@ export class FaultProxy {
     Object.assign(this.faults, { dropsReplies: false, isStalled: false, delayMs: 0 });
   }
 
+  /** Refuses connections from now on; may be called twice. */
   async close(): Promise<void> {
+    if (!this.#server.listening) return;
     this.#server.close();
     this.cut();
     await once(this.#server, "close");

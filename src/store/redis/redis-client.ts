@@ -35,10 +35,10 @@ export function parseRedisUrl(text: string): RedisAddress {
   }
   const kind = (many ?? "single") as RedisAddress["kind"];
   // URL takes one host: the list of hosts is read apart from it, the rest (escapes included) by URL.
-  const [authority = "", ...behind] = text.slice(start.length).split(/(?=[/?#])/);
+  const [, authority = "", behind = ""] = /^([^/?#]*)(.*)$/s.exec(text.slice(start.length)) ?? [];
   const at = authority.lastIndexOf("@");
   const hosts = authority.slice(at + 1);
-  const url = parse(`redis://${authority.slice(0, at + 1)}${unix ? "socket" : "host"}${behind.join("")}`);
+  const url = parse(`redis://${authority.slice(0, at + 1)}${unix ? "socket" : "host"}${behind}`);
   const path = decodeURIComponent(url.pathname);
   const dbText = unix ? (url.searchParams.get("db") ?? "") : path.replace(/^\//, "");
   if (!/^\d{0,5}$/.test(dbText)) throw new Error("expected a database number at the end of the Redis URL");
@@ -94,6 +94,8 @@ export function createRedisClient(
   const options = {
     lazyConnect: true,
     connectTimeout: deadlineMs,
+    // How long closing waits for a connection that is gone already.
+    disconnectTimeout: 100,
     commandTimeout: deadlineMs,
     socketTimeout: deadlineMs,
     autoResendUnfulfilledCommands: false,

@@ -104,11 +104,8 @@ class RedisStore implements Store {
         this.#obstacle = unreachable;
       });
       this.#client.on("error", (error) => this.#report(error));
-      // The client goes on trying after a failed attempt, and tells of it by events.
-      this.#client.connect().catch((error: Error) => {
-        this.#report(error);
-        if (this.#client.status !== "ready") resolve();
-      });
+      // The client goes on trying after a failed attempt; why it failed was told by an event.
+      this.#client.connect().catch(() => resolve());
     });
   }
 

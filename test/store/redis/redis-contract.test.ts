@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from "@jest/globals";
 import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
-import { describeWithEngine } from "../../engines/engine.ts";
+import { describeWithEngine } from "../../engines/describe-with-engine.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
