@@ -16,6 +16,8 @@ export class FaultProxy {
   readonly faults: Faults = { dropsReplies: false, isStalled: false, delayMs: 0 };
   /** What clients sent, piece by piece, as text: to see what came how often. */
   readonly requests: string[] = [];
+  /** Called with each piece from a client before it is carried on: a fault can begin with a certain request. */
+  onRequest: (text: string) => void = () => undefined;
   readonly #server;
   readonly #sockets = new Set<Socket>();
 
@@ -28,7 +30,10 @@ export class FaultProxy {
       ] as const) {
         this.#sockets.add(from);
         from.on("data", (data) => {
-          if (isRequest) this.requests.push(data.toString("latin1"));
+          if (isRequest) {
+            this.requests.push(data.toString("latin1"));
+            this.onRequest(data.toString("latin1"));
+          }
           if (this.faults.isStalled || (!isRequest && this.faults.dropsReplies)) return;
           if (isRequest && this.faults.delayMs > 0) setTimeout(() => to.write(data), this.faults.delayMs);
           else to.write(data);
@@ -42,9 +47,10 @@ export class FaultProxy {
     });
   }
 
-  static async open(enginePort: number): Promise<FaultProxy> {
+  /** @param port where it listens (default: a free port) */
+  static async open(enginePort: number, port = 0): Promise<FaultProxy> {
     const proxy = new FaultProxy(enginePort);
-    proxy.#server.listen(0, "127.0.0.1");
+    proxy.#server.listen(port, "127.0.0.1");
     await once(proxy.#server, "listening");
     return proxy;
   }

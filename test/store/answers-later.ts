@@ -1,14 +1,13 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Store } from "../../src/counter/store.ts";
+import { untilTrue } from "./until.ts";
 
-/** Resolves as soon as a store can commit (or, with `isAnswering: false`, cannot); the test's time limit bounds it. */
+/** Resolves as soon as a store can commit (or, with `isAnswering: false`, cannot). */
 export async function answersLater(store: Store, { isAnswering = true } = {}): Promise<void> {
-  for (;;) {
+  await untilTrue(async () => {
     const answers = await store.check().then(
       () => true,
       () => false,
     );
-    if (answers === isAnswering) return;
-    await sleep(10);
-  }
+    return answers === isAnswering;
+  });
 }

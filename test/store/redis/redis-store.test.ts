@@ -11,6 +11,7 @@ import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.
 import { answersLater } from "../answers-later.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, newCounter, rejection, sequence, take } from "../store-contract.ts";
+import { untilLonger, untilTrue } from "../until.ts";
 
 describeWithEngine("the Redis store", missingRedis, () => {
   let redis: RedisEngine;
@@ -504,17 +505,6 @@ describeWithEngine("the Redis store", missingRedis, () => {
     info.disconnect();
   }
 });
-
-/** Resolves when a list has gained so many items. */
-async function untilLonger(list: readonly unknown[], by: number): Promise<void> {
-  const wanted = list.length + by;
-  await untilTrue(() => list.length >= wanted);
-}
-
-/** Resolves when a condition holds; the test's own time limit bounds it. */
-async function untilTrue(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 /** How many calls of a script, or commands that write, went through a proxy. */
 function callsIn(proxy: FaultProxy): number {
