@@ -3,7 +3,8 @@ import type { CounterName } from "../../src/counter/counter-name.ts";
 import { Counters, type CountersOptions } from "../../src/counter/counters.ts";
 import { maxValue } from "../../src/counter/store.ts";
 import { cleanUpAfterEach, makeDirectory, openStore } from "../store/file/scratch.ts";
-import { ascending, newCounter, rejection, sequence } from "../store/store-contract.ts";
+import { newCounter } from "../store/new-counter.ts";
+import { ascending, rejection, sequence } from "../store/store-contract.ts";
 
 cleanUpAfterEach();
 

@@ -4,7 +4,8 @@ import { expect, test } from "@jest/globals";
 import type { CounterName } from "../../../src/counter/counter-name.ts";
 import { Spellings } from "../../../src/store/file/spellings.ts";
 import { openStorageDir } from "../../../src/store/file/storage-dir.ts";
-import { newCounter, rejection } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
+import { rejection } from "../store-contract.ts";
 import { afterThisTest, cleanUpAfterEach, failWith, makeDirectory } from "./scratch.ts";
 
 cleanUpAfterEach();

@@ -3,7 +3,8 @@ import path from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { openStorageDir } from "../../../src/store/file/storage-dir.ts";
 import { type FsCall, systemError } from "../../faults/fs-shim.ts";
-import { newCounter, rejection } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
+import { rejection } from "../store-contract.ts";
 import { afterThisTest, asNobody, cleanUpAfterEach, failWith, isSyncOf, makeDirectory } from "./scratch.ts";
 
 cleanUpAfterEach();

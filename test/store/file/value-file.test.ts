@@ -11,7 +11,7 @@ import {
   type WrittenFile,
 } from "../../../src/store/file/value-file.ts";
 import { systemError } from "../../faults/fs-shim.ts";
-import { newCounter } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
 import { cleanUpAfterEach, failWith, makeDirectory } from "./scratch.ts";
 
 cleanUpAfterEach();
