@@ -1,13 +1,21 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
+import { realpath } from "node:fs/promises";
+import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type Service, startService } from "../service.ts";
-import { describeWithTools } from "../tools.ts";
+import { describeWithTools, output } from "../tools.ts";
 import { describeClient } from "./client-contract.ts";
 import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
 
 const { PATH = "", HOME = "" } = process.env;
+
+/** Debian's groovy looks for Java in one fixed place only. */
+const javaHome = await realpath((await output("sh", ["-c", "command -v java || true"])).trim()).then(
+  (java) => dirname(dirname(java)),
+  () => "",
+);
 
 const uuid = "e9461f1c-ef78-4162-bcb7-e83da7287614";
 
@@ -27,7 +35,7 @@ class Pipeline {
     this.#process = spawn(
       "groovy",
       ["test/integrations/pipeline-stand-in.groovy", "integrations/jenkins/vars/buildnumber.groovy"],
-      { env: { PATH, HOME, CURL_CA_BUNDLE: caFile } },
+      { env: { PATH, HOME, JAVA_HOME: javaHome, CURL_CA_BUNDLE: caFile } },
     );
     this.#process.stderr.pipe(process.stderr);
     this.#lines = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
@@ -41,6 +49,7 @@ class Pipeline {
   }
 
   async stop(): Promise<void> {
+    if (this.#process.exitCode !== null) return;
     const gone = once(this.#process, "exit");
     this.#process.stdin.end();
     await gone;
@@ -59,21 +68,21 @@ afterAll(async () => {
   await Promise.all([...pipelines.values()].map((pipeline) => pipeline.stop()));
 });
 
-describeClient("the Jenkins library", ["groovy"], async ({ server, uuid, caFile }) => {
+describeClient("the Jenkins library", ["groovy", "java"], async ({ server, uuid, caFile }) => {
   const { number, error } = await pipelineFor(caFile).call({ server, uuid });
   return { ok: error === undefined, number: String(number ?? ""), message: error ?? "" };
 });
 
 describeClient(
   "the Jenkins library, called like the older one",
-  ["groovy"],
+  ["groovy", "java"],
   async ({ server, uuid, caFile }) => {
     const { number, error } = await pipelineFor(caFile).call({ get: [server, uuid] });
     return { ok: error === undefined, number: String(number ?? ""), message: error ?? "" };
   },
 );
 
-describeWithTools("the Jenkins library, by itself", ["groovy", "curl", "caddy"], () => {
+describeWithTools("the Jenkins library, by itself", ["groovy", "java", "curl", "caddy"], () => {
   let service: Service;
   let proxy: TlsProxy;
   let pipeline: Pipeline;
