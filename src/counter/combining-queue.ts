@@ -1,14 +1,10 @@
-import type { CounterName } from "./counter-name.ts";
 import { CounterError } from "./errors.ts";
 
 /**
  * Commits the claims of one batch; resolves to one outcome per claim, in order. Called for one counter at a time: the
  * next call for the same counter comes when this one has settled.
  */
-export type Commit<Claim, Outcome> = (
-  name: CounterName,
-  claims: readonly Claim[],
-) => Promise<readonly Outcome[]>;
+export type Commit<Key, Claim, Outcome> = (key: Key, claims: readonly Claim[]) => Promise<readonly Outcome[]>;
 
 interface Waiter<Claim, Outcome> {
   readonly claim: Claim;
@@ -27,11 +23,11 @@ type Turn<Claim, Outcome> = Waiter<Claim, Outcome>[] | (() => Promise<void>);
  * Counters do not wait for each other, and an idle counter costs no memory. Every caller is settled on every path: when
  * a commit fails, all its waiters get that error.
  */
-export class CombiningQueue<Claim, Outcome> {
-  readonly #commit: Commit<Claim, Outcome>;
+export class CombiningQueue<Key, Claim, Outcome> {
+  readonly #commit: Commit<Key, Claim, Outcome>;
   readonly #maxWaiting: number;
   /** The turns that wait behind the one in flight. A counter is in the map while it has one in flight. */
-  readonly #busy = new Map<CounterName, Turn<Claim, Outcome>[]>();
+  readonly #busy = new Map<Key, Turn<Claim, Outcome>[]>();
   readonly #drained: (() => void)[] = [];
   #waiting = 0;
 
@@ -39,7 +35,7 @@ export class CombiningQueue<Claim, Outcome> {
    * @param commit what commits a batch
    * @param maxWaiting how many callers may wait, over all counters; more are refused with `overloaded`
    */
-  constructor(commit: Commit<Claim, Outcome>, { maxWaiting = 65_536 }: { maxWaiting?: number } = {}) {
+  constructor(commit: Commit<Key, Claim, Outcome>, { maxWaiting = 65_536 }: { maxWaiting?: number } = {}) {
     this.#commit = commit;
     this.#maxWaiting = maxWaiting;
   }
@@ -50,13 +46,13 @@ export class CombiningQueue<Claim, Outcome> {
    * @returns the claim's outcome, once its batch is committed
    * @throws CounterError `overloaded` when too many callers wait already; else what the commit was rejected with
    */
-  add(name: CounterName, claim: Claim): Promise<Outcome> {
+  add(key: Key, claim: Claim): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       if (!this.#admit(reject)) return;
       const waiter = { claim, resolve, reject };
-      const turns = this.#busy.get(name);
+      const turns = this.#busy.get(key);
       if (turns === undefined) {
-        this.#start(name, [waiter]);
+        this.#start(key, [waiter]);
         return;
       }
       const last = turns.at(-1);
@@ -71,7 +67,7 @@ export class CombiningQueue<Claim, Outcome> {
    * @returns what the task resolves to
    * @throws CounterError `overloaded`; else what the task was rejected with
    */
-  exclusive<T>(name: CounterName, task: () => Promise<T>): Promise<T> {
+  exclusive<T>(key: Key, task: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.#admit(reject)) return;
       const turn = async () => {
@@ -82,8 +78,8 @@ export class CombiningQueue<Claim, Outcome> {
         }
         this.#waiting -= 1;
       };
-      const turns = this.#busy.get(name);
-      if (turns === undefined) this.#start(name, turn);
+      const turns = this.#busy.get(key);
+      if (turns === undefined) this.#start(key, turn);
       else turns.push(turn);
     });
   }
@@ -105,24 +101,24 @@ export class CombiningQueue<Claim, Outcome> {
     return true;
   }
 
-  #start(name: CounterName, turn: Turn<Claim, Outcome>): void {
-    this.#busy.set(name, []);
-    void this.#run(name, turn);
+  #start(key: Key, turn: Turn<Claim, Outcome>): void {
+    this.#busy.set(key, []);
+    void this.#run(key, turn);
   }
 
-  async #run(name: CounterName, first: Turn<Claim, Outcome>): Promise<void> {
-    for (let turn: Turn<Claim, Outcome> | undefined = first; turn; turn = this.#busy.get(name)?.shift()) {
-      if (Array.isArray(turn)) await this.#commitBatch(name, turn);
+  async #run(key: Key, first: Turn<Claim, Outcome>): Promise<void> {
+    for (let turn: Turn<Claim, Outcome> | undefined = first; turn; turn = this.#busy.get(key)?.shift()) {
+      if (Array.isArray(turn)) await this.#commitBatch(key, turn);
       else await turn();
     }
-    this.#busy.delete(name);
+    this.#busy.delete(key);
     if (this.#busy.size === 0) for (const resolve of this.#drained.splice(0)) resolve();
   }
 
-  async #commitBatch(name: CounterName, batch: readonly Waiter<Claim, Outcome>[]): Promise<void> {
+  async #commitBatch(key: Key, batch: readonly Waiter<Claim, Outcome>[]): Promise<void> {
     try {
       const outcomes = await this.#commit(
-        name,
+        key,
         batch.map(({ claim }) => claim),
       );
       if (outcomes.length !== batch.length) {

@@ -1,7 +1,7 @@
 import { CombiningQueue } from "./combining-queue.ts";
 import type { CounterName } from "./counter-name.ts";
 import { quote } from "./counter-name.ts";
-import { CounterError } from "./errors.ts";
+import { CounterError, counterNotFound } from "./errors.ts";
 import { type Claim, maxValue, type Outcome, type Store } from "./store.ts";
 
 export interface CountersOptions {
@@ -14,7 +14,7 @@ export interface CountersOptions {
 /** The domain: all that dialects, command line and library see of counters. Owns its store, and closes it. */
 export class Counters {
   readonly #store: Store;
-  readonly #queue: CombiningQueue<Claim, Outcome>;
+  readonly #queue: CombiningQueue<CounterName, Claim, Outcome>;
   readonly #create: boolean;
   #closing: Promise<void> | undefined;
 
@@ -86,7 +86,7 @@ export class Counters {
 
   async #last(name: CounterName): Promise<number> {
     const last = await this.peek(name);
-    if (last === undefined && !this.#create) throw new CounterError("counter-not-found", counterNotFound);
+    if (last === undefined && !this.#create) throw counterNotFound();
     return last ?? 0;
   }
 
@@ -95,9 +95,6 @@ export class Counters {
       throw new CounterError("stopping", "expected a running service, but it is stopping");
   }
 }
-
-/** The message of `counter-not-found`, which names no counter: the caller has just done so. */
-export const counterNotFound = "expected a counter that was used before, but this one never issued a number";
 
 function checkValue(value: number): void {
   if (!Number.isSafeInteger(value) || value < 0) {

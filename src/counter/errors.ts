@@ -41,3 +41,20 @@ export class CounterError extends Error {
     this.consumed = consumed;
   }
 }
+
+/** The refusal to create a counter, or to answer one that does not exist. It names no counter: the caller has just done so. */
+export function counterNotFound(): CounterError {
+  return new CounterError(
+    "counter-not-found",
+    "expected a counter that was used before, but this one never issued a number",
+  );
+}
+
+/** The refusal of a counter whose stored value is not understood. The reason says what was expected and what was got. */
+export function counterUnreadable(name: string, reason: string, cause?: unknown): CounterError {
+  return new CounterError(
+    "counter-unreadable",
+    `counter ${name} cannot be read and was left as it is: ${reason}`,
+    { cause },
+  );
+}

@@ -1,0 +1,171 @@
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CounterName } from "../../counter/counter-name.ts";
+import type { CounterLocks } from "./counter-locks.ts";
+
+/** How long a lock is kept under load before those who wait for it are let in. */
+const sliceMs = 25;
+/** How long a lock is kept without work: taking it again costs more than keeping it. */
+const idleMs = 1000;
+/** How often a waiter looks for the lock. */
+const pollMs = 1;
+/** How long the one who gave a lock up stands back: long enough for a waiter to look. */
+const standBackMs = 3 * pollMs;
+/** How often idle counters are looked over, and how many of them each time for a waiter on their lock. */
+const sweepMs = 10;
+const wantedLooks = 64;
+
+/** A counter with work in hand or just done: what is known of it, for as long as that is cheaper than finding out. */
+export interface ActiveCounter<Known> {
+  readonly name: CounterName;
+  /** Its value file, which is also what its lock is named after. */
+  readonly valuePath: string;
+  /** What the last commit left behind; undefined where it has to be read again. Valid while the lock is held. */
+  known: Known | undefined;
+  isBusy: boolean;
+  /** The value file was written, and not yet synced. */
+  isUnsettled: boolean;
+  /** When the last work ended, and when the lock was taken or last refused to others; milliseconds of a steady clock. */
+  usedMs: number;
+  heldMs: number;
+  /** How long the lock is worth waiting for: nothing any more once it was waited for in vain. */
+  patienceMs: number;
+  retiring: Promise<void> | undefined;
+}
+
+export interface ActiveCountersOptions<Known> {
+  readonly locks: CounterLocks;
+  readonly root: string;
+  /** How long to wait for a lock that another process holds. */
+  readonly lockWaitMs: number;
+  /** How many counters are kept active. More only while more are busy. */
+  readonly most?: number;
+  /** A lock could not be taken because of this error of the file system. */
+  readonly onLockError: (error: unknown) => void;
+  /** Makes the counter's files whole before its lock is given up for good. Must not reject. */
+  readonly settle: (counter: ActiveCounter<Known>) => Promise<void>;
+  /** Lets go of what is known. */
+  readonly forget: (counter: ActiveCounter<Known>) => void;
+}
+
+/**
+ * The counters that have their lock held and their state known, the least recently used first. Bounded: however many
+ * counters there are, only those of the last moment take memory, descriptors and locks.
+ */
+export class ActiveCounters<Known> {
+  readonly #options: Required<ActiveCountersOptions<Known>>;
+  readonly #counters = new Map<CounterName, ActiveCounter<Known>>();
+  #sweeping: NodeJS.Timeout | undefined;
+
+  constructor(options: ActiveCountersOptions<Known>) {
+    this.#options = { most: 2048, ...options };
+  }
+
+  /**
+   * Makes a counter active and takes its lock, or goes without it: `known` is kept only while the lock stayed ours.
+   * One caller per counter at a time; it calls `leave` when done.
+   */
+  async enter(name: CounterName): Promise<ActiveCounter<Known>> {
+    await this.#counters.get(name)?.retiring;
+    const counter = this.#counters.get(name) ?? this.#create(name);
+    counter.isBusy = true;
+    // Delete and set again: the map is in order of use.
+    this.#counters.delete(name);
+    this.#counters.set(name, counter);
+    if (this.#counters.size > this.#options.most) await this.#makeRoom();
+    const { locks } = this.#options;
+    if (locks.isHeld(counter.valuePath)) {
+      const now = performance.now();
+      if (now - counter.heldMs < sliceMs) return counter;
+      counter.heldMs = now;
+      if (!locks.isWanted(counter.valuePath)) return counter;
+      locks.release(counter.valuePath);
+      await sleep(standBackMs);
+    }
+    this.#options.forget(counter);
+    await this.#acquire(counter);
+    return counter;
+  }
+
+  /** Ends the work that `enter` began. The counter stays active for a moment. */
+  leave(counter: ActiveCounter<Known>): void {
+    counter.isBusy = false;
+    counter.usedMs = performance.now();
+    this.#sweeping ??= setTimeout(() => this.#sweep(), sweepMs).unref();
+  }
+
+  /** Settles every counter and gives its lock up. Nobody may be in between `enter` and `leave`. */
+  async close(): Promise<void> {
+    clearTimeout(this.#sweeping);
+    await Promise.all([...this.#counters.values()].map((counter) => this.#retire(counter)));
+  }
+
+  #create(name: CounterName): ActiveCounter<Known> {
+    return {
+      name,
+      valuePath: path.join(this.#options.root, name),
+      known: undefined,
+      isBusy: true,
+      isUnsettled: false,
+      usedMs: 0,
+      heldMs: 0,
+      patienceMs: this.#options.lockWaitMs,
+      retiring: undefined,
+    };
+  }
+
+  async #acquire(counter: ActiveCounter<Known>): Promise<void> {
+    const { locks, lockWaitMs, onLockError } = this.#options;
+    const deadlineMs = performance.now() + counter.patienceMs;
+    for (;;) {
+      const attempt = locks.tryAcquire(counter.valuePath);
+      if (attempt === "held") {
+        counter.heldMs = performance.now();
+        counter.patienceMs = lockWaitMs;
+        return;
+      }
+      if (attempt !== "busy") {
+        onLockError(attempt.error);
+        return;
+      }
+      if (performance.now() >= deadlineMs) {
+        counter.patienceMs = 0;
+        return;
+      }
+      locks.want(counter.valuePath);
+      await sleep(pollMs);
+    }
+  }
+
+  async #makeRoom(): Promise<void> {
+    while (this.#counters.size > this.#options.most) {
+      const idle = [...this.#counters.values()].filter((counter) => !counter.isBusy);
+      const next = idle.find((counter) => !counter.retiring) ?? idle[0];
+      if (next === undefined) return;
+      await this.#retire(next);
+    }
+  }
+
+  #retire(counter: ActiveCounter<Known>): Promise<void> {
+    const { locks, settle, forget } = this.#options;
+    counter.retiring ??= settle(counter).then(() => {
+      if (locks.isHeld(counter.valuePath)) locks.release(counter.valuePath);
+      forget(counter);
+      this.#counters.delete(counter.name);
+    });
+    return counter.retiring;
+  }
+
+  /** Retires what is idle for long, and what others wait for. */
+  #sweep(): void {
+    const now = performance.now();
+    let looks = wantedLooks;
+    for (const counter of this.#counters.values()) {
+      if (counter.isBusy || counter.retiring !== undefined) continue;
+      const isDue = now - counter.usedMs >= idleMs;
+      if (!isDue && looks-- <= 0) break;
+      if (isDue || this.#options.locks.isWanted(counter.valuePath)) void this.#retire(counter);
+    }
+    this.#sweeping = this.#counters.size > 0 ? setTimeout(() => this.#sweep(), sweepMs).unref() : undefined;
+  }
+}

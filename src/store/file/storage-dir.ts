@@ -1,0 +1,131 @@
+/**
+ * The layout of STORAGE_DIR:
+ *
+ *     <uuid>           the value file of a counter
+ *     <uuid>.lock/     its lock, while a process works on it
+ *     <uuid>.<digits>  what a killed process left of a value file that it was writing
+ *     .fence/<uuid>/   its fence, with one empty file named after the last number reserved
+ *     .new/            fences that are being built, and the probes that show that the disk can be written
+ *
+ * A name with a '.' is never a counter. Nothing of another process is ever removed, but what it left more than an hour ago.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { v4 as uuidv4 } from "uuid";
+import { findUuidName } from "../../counter/counter-name.ts";
+import { errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
+
+const leftover = /^[0-9a-f-]{36}\.\d+$/;
+const leftoverAgeMs = 3_600_000;
+
+/**
+ * Opens a storage directory: makes what is missing, durably, and proves that it can be used.
+ *
+ * @throws Error whose message is one sentence for the operator
+ */
+export async function openStorageDir(storageDir: string): Promise<StorageDir> {
+  const root = path.resolve(storageDir);
+  try {
+    const first = fs.mkdirSync(root, { recursive: true });
+    for (let made = first && root; made?.startsWith(first as string); made = path.dirname(made)) {
+      await syncDirectory(path.dirname(made));
+    }
+    const directory = new StorageDir(root);
+    await sync(directory.rootFd);
+    await directory.prove();
+    return directory;
+  } catch (error) {
+    const code = errnoOf(error);
+    throw new Error(
+      code === "EEXIST" || code === "ENOTDIR"
+        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file`
+        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code ?? error}`,
+      { cause: error },
+    );
+  }
+}
+
+export class StorageDir {
+  readonly root: string;
+  readonly fences: string;
+  readonly nursery: string;
+  /** Descriptors to sync the two directories with. */
+  readonly rootFd: number;
+  readonly fencesFd: number;
+
+  constructor(root: string) {
+    this.root = root;
+    this.fences = path.join(root, ".fence");
+    this.nursery = path.join(root, ".new");
+    for (const directory of [this.fences, this.nursery]) fs.mkdirSync(directory, { recursive: true });
+    this.rootFd = openDirectory(this.root);
+    this.fencesFd = openDirectory(this.fences);
+  }
+
+  close(): void {
+    fs.closeSync(this.rootFd);
+    fs.closeSync(this.fencesFd);
+  }
+
+  /** Shows that a file can be written, renamed and synced at this moment. Throws the system's error. */
+  async prove(): Promise<void> {
+    const probe = path.join(this.nursery, `${uuidv4()}.probe`);
+    const renamed = `${probe}d`;
+    try {
+      const fd = fs.openSync(probe, "wx");
+      try {
+        const text = "a number and a newline\n";
+        const written = fs.writeSync(fd, text);
+        if (written < text.length) throw Object.assign(new Error("short write"), { code: "ENOSPC" });
+        await sync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+      fs.renameSync(probe, renamed);
+      await syncDirectory(this.nursery);
+    } finally {
+      for (const file of [probe, renamed]) fs.rmSync(file, { force: true });
+    }
+  }
+
+  /** Whether no counter was ever used here. Throws the system's error. */
+  async isEmpty(): Promise<boolean> {
+    return (await isEmpty(this.fences)) && (await isEmpty(this.root));
+  }
+
+  /**
+   * Calls `visit` with the name of every file that could be a counter, in no order, and on the way removes what dead
+   * processes left. Takes memory for a few thousand names at most, and lets other work go on.
+   *
+   * @throws the system's error
+   */
+  async scan(visit: (name: string) => void): Promise<void> {
+    const oldest = Date.now() - leftoverAgeMs;
+    for await (const { name } of await fs.promises.opendir(this.root, { bufferSize: 1024 })) {
+      if (!name.includes(".")) visit(name);
+      else if (leftover.test(name)) removeIfOlder(path.join(this.root, name), oldest);
+    }
+    for (const name of fs.readdirSync(this.nursery)) {
+      const abandoned = path.join(this.nursery, name);
+      // Renamed before it is emptied: should its builder live after all, it must not put up an empty fence.
+      removeIfOlder(abandoned, oldest, `${abandoned}.abandoned`);
+    }
+  }
+}
+
+async function isEmpty(directory: string): Promise<boolean> {
+  for await (const { name } of await fs.promises.opendir(directory)) {
+    if (findUuidName(name) !== undefined) return false;
+  }
+  return true;
+}
+
+function removeIfOlder(file: string, oldest: number, renamed = file): void {
+  try {
+    if (fs.statSync(file).mtimeMs >= oldest) return;
+    if (renamed !== file) fs.renameSync(file, renamed);
+    fs.rmSync(renamed, { recursive: true });
+  } catch {
+    // Another process was faster, or may not: no harm, it is only a leftover.
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The value file: `STORAGE_DIR/<uuid>`, the last number issued in decimal and a newline, as the Go original wrote it
+ * (`%d\n`). It is what people, backups and other tools read; it is a copy of what the fence says, so syncing it can wait.
+ *
+ * A reader sees the old or the new number and nothing between. In general the file is replaced (a temporary file,
+ * renamed). By the holder of the lock, with a number of the same length, it is overwritten in place by one small write:
+ * making and freeing an inode per number costs ten times as much, and on ext4 more than the sync of the fence
+ * (`docs/decisions/0003-value-file-in-place.md`).
+ *
+ * Reading follows the original: leading blanks, a sign and leading zeros are fine, and only the first line counts,
+ * because the original never truncated: `301\n\n` is 301, `42\n99\n` is 42. What has no number there is unreadable,
+ * an empty file too: it may be all that a power cut left of a large number.
+ */
+import fs from "node:fs";
+import { onExit } from "signal-exit";
+import writeFileAtomic from "write-file-atomic";
+import { maxValue } from "../../counter/store.ts";
+import { errnoOf } from "./io.ts";
+
+export type ValueFile =
+  | { readonly state: "missing" }
+  | { readonly state: "number"; readonly value: number; readonly text: string }
+  | { readonly state: "unreadable"; readonly reason: string };
+
+/** What the value file of a counter at `value` says. */
+export function valueText(value: number): string {
+  return `${value}\n`;
+}
+
+/** More than any number needs; a longer file is not read any further. */
+const longestBytes = 4096;
+const numberLine = /^[ \t]*([+-]?)0*(\d{1,16})[ \t\r]*$/;
+
+// write-file-atomic removes its temporary file on exit by a handler that it registers per write. With one handler that
+// stays, those come and go without hooking into the process's signals thirty times per write.
+onExit(() => {});
+
+/**
+ * Reads a value file.
+ *
+ * @returns `unreadable` for content without a number from 0 to 2^53−1
+ * @throws the system's error when the file is there but cannot be read
+ */
+export function readValueFile(path: string): ValueFile {
+  const text = readStart(path);
+  if (text === undefined) return { state: "missing" };
+  const [line = ""] = text.split("\n", 1);
+  const match = numberLine.exec(line);
+  const value = match ? Number(`${match[1]}${match[2]}`) : Number.NaN;
+  if (!Number.isSafeInteger(value) || value < 0) {
+    const got = text === "" ? "an empty file" : JSON.stringify(line.slice(0, 40));
+    return { state: "unreadable", reason: `expected a number from 0 to ${maxValue}, got ${got}` };
+  }
+  return { state: "number", value: Math.abs(value), text };
+}
+
+/** Whether a value file says exactly this and nothing more. Throws the system's error. */
+export function isSaying(path: string, text: string): boolean {
+  return readStart(path) === text;
+}
+
+const buffer = Buffer.alloc(longestBytes);
+
+function readStart(path: string): string | undefined {
+  let fd: number;
+  try {
+    // Not blocking: a FIFO in this place must not stop the service.
+    fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return buffer.toString("latin1", 0, fs.readSync(fd, buffer, 0, longestBytes, 0));
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/**
+ * Replaces a value file atomically, without syncing it.
+ *
+ * @returns whether it says that now. If not, it is to be tried again: a short write (which write-file-atomic takes for
+ *   success); another process replaced the file in between; or it took our temporary file away (two containers, both
+ *   with pid 1, give theirs the same names)
+ * @throws the system's error
+ */
+export function replaceValueFile(path: string, text: string): boolean {
+  try {
+    // The options object is changed by the call. Mode and owner are given, or every write would stat the old file for them.
+    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { ...owner } });
+    return isSaying(path, text);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/**
+ * Overwrites a value file in place, from one text to another of the same length. For the holder of the lock only, who
+ * has just seen that the file is as it was left.
+ *
+ * @returns false when that failed; then the file is to be replaced
+ */
+export function overwriteValueFile(path: string, text: string): boolean {
+  try {
+    const fd = fs.openSync(path, "r+");
+    try {
+      return fs.writeSync(fd, text, 0) === text.length;
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+}
+
+const fileMode = 0o666 & ~process.umask();
+const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
