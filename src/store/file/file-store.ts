@@ -121,6 +121,7 @@ class FileStore implements Store {
   #isSuspect = false;
   #proving: Promise<void> | undefined;
   #isFailed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(directory: StorageDir, { lockStaleMs, lockWaitMs }: FileStoreOptions, context: StoreContext) {
     this.#directory = directory;
@@ -180,7 +181,12 @@ class FileStore implements Store {
     await this.#proving;
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#active.close();
     await this.#syncs.drain();
     this.#directory.close();
