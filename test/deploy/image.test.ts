@@ -1,4 +1,5 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   chmod,
   chown,
@@ -15,9 +16,9 @@ import {
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { parse } from "yaml";
-import { type Service, startService } from "../service.ts";
 import { describeWithTools, output } from "../tools.ts";
 
 const { PATH = "" } = process.env;
@@ -31,6 +32,12 @@ describe("the Dockerfile", () => {
     expect(validate(await readFile("Dockerfile", "utf8"))).toEqual([]);
   });
 });
+
+/** The image's service, as a process. */
+interface Running {
+  readonly process: ChildProcess;
+  readonly url: string;
+}
 
 interface ImageConfig {
   readonly User: string;
@@ -54,7 +61,8 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
   let dir: string;
   let root: string;
   let config: ImageConfig;
-  let services: Service[] = [];
+  const processes: ChildProcess[] = [];
+  const volumes: string[] = [];
 
   const buildah = (...args: string[]) =>
     output("buildah", ["--root", join(dir, "storage"), "--runroot", join(dir, "run"), ...args], {
@@ -82,8 +90,8 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
   }, 300_000);
 
   afterEach(async () => {
-    await Promise.all(services.map((service) => service.remove()));
-    services = [];
+    for (const process of processes.splice(0)) await end(process);
+    for (const volume of volumes.splice(0)) await rm(volume, { recursive: true });
   });
 
   afterAll(async () => {
@@ -120,19 +128,27 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
   async function makeVolume(uid: number): Promise<string> {
     const volume = await mkdtemp(join(tmpdir(), "volume-"));
     await chown(volume, uid, uid);
+    volumes.push(volume);
     return volume;
   }
 
-  async function startImage(volume: string, user?: string): Promise<Service> {
-    const service = await startService({
-      dir: volume,
-      start: ({ PORT }) => start(volume, { env: { PORT }, ...(user && { user }) }),
+  /** Starts the service on a free port, and waits for the line that says where it listens. */
+  async function startImage(volume: string, user = config.User): Promise<Running> {
+    const process = start(volume, { user, env: { PORT: 0, HOST: "127.0.0.1" } });
+    processes.push(process);
+    let logged = "";
+    process.stderr.on("data", (text) => {
+      logged += text;
     });
-    services.push(service);
-    return service;
+    for await (const line of createInterface({ input: process.stdout })) {
+      logged += line;
+      const { msg, url } = JSON.parse(line) as { msg: string; url: string };
+      if (msg.startsWith("listening on ")) return { process, url };
+    }
+    throw new Error(`expected the image to serve, got: ${logged}`);
   }
 
-  const next = async ({ url }: Service) => {
+  const next = async ({ url }: Running) => {
     const answer = await fetch(`${url}/${uuid}`, { method: "POST" });
     return { status: answer.status, body: await answer.text() };
   };
@@ -159,10 +175,10 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
     expect(await next(service)).toEqual({ status: 200, body: expect.stringMatching(/^\{"bn":1\}\s*$/) });
     expect(await readFile(join(volume, uuid), "utf8")).toBe("1\n");
     expect((await stat(join(volume, uuid))).uid).toBe(nodeUid);
-    expect(await readFile(`/proc/${service.pid}/status`, "utf8")).toMatch(
+    expect(await readFile(`/proc/${service.process.pid}/status`, "utf8")).toMatch(
       new RegExp(`^Uid:\\s+${nodeUid}\\s`, "m"),
     );
-    expect(await service.stop()).toBe(0);
+    expect(await end(service.process)).toBe(0);
   });
 
   test("serves as any user who owns the volume", async () => {
@@ -171,15 +187,14 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
   });
 
   test("is healthy while the service is ready, and not when it is gone", async () => {
-    const service = await startImage(await makeVolume(nodeUid));
+    const volume = await makeVolume(nodeUid);
+    const service = await startImage(volume);
     const [kind, ...command] = config.Healthcheck.Test;
     expect(kind).toBe("CMD");
-    const check = async () => {
-      const child = start(service.dir, { command, env: { PORT: service.port } });
-      return new Promise((resolve) => child.once("exit", resolve));
-    };
+    const { port } = new URL(service.url);
+    const check = () => exitCode(start(volume, { command, env: { PORT: port } }));
     expect(await check()).toBe(0);
-    await service.stop();
+    await end(service.process);
     expect(await check()).toBe(1);
   });
 
@@ -215,8 +230,7 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
       const volume = await makeGoVolume();
       const { services: composed } = parse(await readFile("docker-compose.yml", "utf8"));
       const { user, command } = composed["take-over"] as { user: string; command: string[] };
-      const child = start(volume, { user, command });
-      expect(await new Promise((resolve) => child.once("exit", resolve))).toBe(0);
+      expect(await exitCode(start(volume, { user, command }))).toBe(0);
       expect(await next(await startImage(volume))).toMatchObject({
         status: 200,
         body: expect.stringContaining("42"),
@@ -224,6 +238,18 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
     });
   });
 });
+
+/** Ends a process as Docker does, unless it has ended; resolves to its exit code. */
+async function end(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null) return child.exitCode;
+  child.kill("SIGTERM");
+  return exitCode(child);
+}
+
+async function exitCode(child: ChildProcess): Promise<number | null> {
+  const [code] = await once(child, "exit");
+  return code;
+}
 
 /**
  * The root of a base image: this machine's Node.js, npm and the few programs that the build and the tests run, with

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { freePort, type Service, startService } from "../service.ts";
+import { startService, stopServices } from "../server/start-service.ts";
 import { describeWithTools } from "../tools.ts";
-import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
+import { freePort, startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
 import { startWrongServer, wrongAnswers } from "./wrong-server.ts";
 
 /** What one call of a client came to. */
@@ -33,21 +33,20 @@ export function describeClient(
   ask: (call: Call) => Promise<Asked>,
 ) {
   describeWithTools(name, [...programs, "curl", "caddy"], () => {
-    let service: Service;
+    let url: string;
     let proxy: TlsProxy;
     let wrong: Awaited<ReturnType<typeof startWrongServer>>;
 
     beforeAll(async () => {
-      service = await startService();
-      [proxy, wrong] = await Promise.all([startTlsProxy(service.port), startWrongServer()]);
+      url = await (await startService()).url();
+      [proxy, wrong] = await Promise.all([startTlsProxy(url), startWrongServer()]);
     });
     afterAll(async () => {
-      await Promise.all([service?.remove(), proxy?.stop(), wrong?.stop()]);
+      await Promise.all([stopServices(), proxy?.stop(), wrong?.stop()]);
     });
 
     const call = (server: string, id = uuid) => ask({ server, uuid: id, caFile: proxy.caFile });
-    const last = async () =>
-      ((await (await fetch(`${service.url}/${uuid}`)).json()) as { bn?: number }).bn ?? 0;
+    const last = async () => ((await (await fetch(`${url}/${uuid}`)).json()) as { bn?: number }).bn ?? 0;
     const expectFailure = ({ ok, number, message }: Asked) => {
       expect({ ok, number }).toEqual({ ok: false, number: "" });
       expect(message).not.toBe("");
@@ -55,8 +54,8 @@ export function describeClient(
 
     test("gets the next number, with and without a slash at the end of the server's address", async () => {
       const before = await last();
-      expect(await call(service.url)).toMatchObject({ ok: true, number: String(before + 1) });
-      expect(await call(`${service.url}/`)).toMatchObject({ ok: true, number: String(before + 2) });
+      expect(await call(url)).toMatchObject({ ok: true, number: String(before + 1) });
+      expect(await call(`${url}/`)).toMatchObject({ ok: true, number: String(before + 2) });
     });
 
     test("gets it through a TLS proxy that strips a prefix", async () => {
@@ -67,7 +66,7 @@ export function describeClient(
 
     test("takes a UUID in braces as it is", async () => {
       const before = await last();
-      expect(await call(service.url, `{${uuid}}`)).toMatchObject({ ok: true, number: String(before + 1) });
+      expect(await call(url, `{${uuid}}`)).toMatchObject({ ok: true, number: String(before + 1) });
     });
 
     test("fails when TLS cannot be trusted", async () => {
@@ -83,7 +82,7 @@ export function describeClient(
     });
 
     test("fails when the id is no UUID", async () => {
-      expectFailure(await call(service.url, "not-a-uuid"));
+      expectFailure(await call(url, "not-a-uuid"));
     });
 
     test("fails when nobody listens", async () => {

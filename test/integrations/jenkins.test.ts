@@ -4,7 +4,7 @@ import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { type Service, startService } from "../service.ts";
+import { startService, stopServices } from "../server/start-service.ts";
 import { describeWithTools, output } from "../tools.ts";
 import { describeClient } from "./client-contract.ts";
 import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
@@ -83,24 +83,24 @@ describeClient(
 );
 
 describeWithTools("the Jenkins library, by itself", ["groovy", "java", "curl", "caddy"], () => {
-  let service: Service;
+  let url: string;
   let proxy: TlsProxy;
   let pipeline: Pipeline;
   beforeAll(async () => {
-    service = await startService();
-    proxy = await startTlsProxy(service.port);
+    url = await (await startService()).url();
+    proxy = await startTlsProxy(url);
     pipeline = pipelineFor(proxy.caFile);
   });
   afterAll(async () => {
-    await Promise.all([service?.remove(), proxy?.stop()]);
+    await Promise.all([stopServices(), proxy?.stop()]);
   });
 
   test("answers a number that compares with numbers", async () => {
-    expect(await pipeline.call({ server: service.url, uuid })).toMatchObject({ type: "Long" });
+    expect(await pipeline.call({ server: url, uuid })).toMatchObject({ type: "Long" });
   });
 
   test("takes a machine of its own under `agent none`", async () => {
-    expect((await pipeline.call({ get: [service.url, uuid], agent: null })).number).toBeGreaterThan(0);
+    expect((await pipeline.call({ get: [url, uuid], agent: null })).number).toBeGreaterThan(0);
   });
 
   test("sends user and password to a proxy that asks for them, and shows the password to nobody", async () => {
@@ -112,7 +112,7 @@ describeWithTools("the Jenkins library, by itself", ["groovy", "java", "curl", "
 
   test("takes a key with quotes and backslashes", async () => {
     const { number } = await pipeline.call({
-      server: service.url,
+      server: url,
       uuid,
       key: String.raw`job "a" \ $(exit 1) #1`,
     });

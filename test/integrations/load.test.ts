@@ -2,28 +2,28 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { type Service, startService } from "../service.ts";
+import { startService, stopServices } from "../server/start-service.ts";
 import { describeWithTools, output } from "../tools.ts";
 
 const uuid = "e9461f1c-ef78-4162-bcb7-e83da7287614";
-let service: Service;
+let url: string;
 let dir: string;
 beforeAll(async () => {
-  service = await startService();
+  url = await (await startService()).url();
   dir = await mkdtemp(join(tmpdir(), "load-"));
 });
 afterAll(async () => {
-  await service?.remove();
+  await stopServices();
   await rm(dir, { recursive: true, force: true });
 });
 
-const last = async () => ((await (await fetch(`${service.url}/${uuid}`)).json()) as { bn?: number }).bn ?? 0;
+const last = async () => ((await (await fetch(`${url}/${uuid}`)).json()) as { bn?: number }).bn ?? 0;
 
 describeWithTools("vegeta with the target file", ["vegeta"], () => {
   test("has every request answered with a number", async () => {
     const targets = (await readFile("integrations/load/targets.txt", "utf8")).replace(
-      ":8080",
-      `:${service.port}`,
+      "http://127.0.0.1:8080",
+      url,
     );
     await writeFile(join(dir, "targets.txt"), targets);
     const before = await last();
@@ -49,7 +49,7 @@ describeWithTools("wrk with the script", ["wrk"], () => {
       "-d1s",
       "-s",
       "integrations/load/post.lua",
-      `${service.url}/${uuid}`,
+      `${url}/${uuid}`,
     ]);
     expect(report).not.toContain("Non-2xx");
     expect(await last()).toBeGreaterThan(before);

@@ -1,11 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "../service.ts";
 
 const { PATH = "" } = process.env;
 
@@ -25,8 +24,8 @@ export interface TlsProxy {
 /** Of `a"b\c`, by `caddy hash-password`. */
 const passwordHash = "$2a$14$IqVJ5TjWhpmj93pj9ZWBYufqJ9B9faseYiRFm/957noXpP1M0axsO";
 
-/** Debian's caddy before the service on `port`. */
-export async function startTlsProxy(port: number): Promise<TlsProxy> {
+/** Debian's caddy before the service at a URL. */
+export async function startTlsProxy(serviceUrl: string): Promise<TlsProxy> {
   const dir = await mkdtemp(join(tmpdir(), "caddy-"));
   const [tlsPort, plainPort] = [await freePort(), await freePort()];
   const url = `https://localhost:${tlsPort}/buildnumber`;
@@ -41,13 +40,13 @@ export async function startTlsProxy(port: number): Promise<TlsProxy> {
     https://localhost:${tlsPort} {
       tls internal
       handle_path /buildnumber/* {
-        reverse_proxy 127.0.0.1:${port}
+        reverse_proxy ${serviceUrl}
       }
       handle_path /guarded/* {
         basicauth {
           jenkins ${passwordHash}
         }
-        reverse_proxy 127.0.0.1:${port}
+        reverse_proxy ${serviceUrl}
       }
     }
     http://localhost:${plainPort} {
@@ -95,4 +94,14 @@ function accepts(port: number): Promise<boolean> {
     });
     socket.once("error", () => resolve(false));
   });
+}
+
+/** A port of 127.0.0.1 that nothing listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
