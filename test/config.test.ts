@@ -70,6 +70,16 @@ test("env.sample has every setting with its description and default, and else on
   expect(`${sample.join("\n\n")}`).toBe(entries.join("\n"));
 });
 
+test("the README's table has every setting with its default and description, and nothing else", () => {
+  const rows = settings.map(
+    ({ name, default: standard, unit, description }) =>
+      `| \`${name}\` | ${standard === undefined ? "" : `\`${standard}\`${unit ? ` ${unit}` : ""}`} | ${description} |\n`,
+  );
+  const [, table] =
+    /<!-- settings -->\n(.*)<!-- \/settings -->/s.exec(readFileSync("README.md", "utf8")) ?? [];
+  expect(table).toBe(`| Name | Default | Meaning |\n| --- | --- | --- |\n${rows.join("")}`);
+});
+
 test("describes every setting in one sentence", () => {
   for (const { description } of settings) expect(description).toMatch(/^[A-Z][^.]*\.$/);
 });
