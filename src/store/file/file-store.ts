@@ -51,7 +51,14 @@ import {
 import { errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
-import { isSaying, overwriteValueFile, readValueFile, replaceValueFile, valueText } from "./value-file.ts";
+import {
+  isSaying,
+  openValueFile,
+  overwriteValueFile,
+  readValueFile,
+  replaceValueFile,
+  valueText,
+} from "./value-file.ts";
 
 export interface FileStoreOptions {
   /** The directory, as given (relative to the working directory or absolute); created when missing. */
@@ -282,10 +289,13 @@ class FileStore implements Store {
       return { token, mark: token };
     }
     if (file.value <= token.highest) return { token, mark: token };
-    log.warn(
-      { counter: name, fence: token.value, value: file.value },
-      "the value file was raised by hand: it counts",
-    );
+    // Else it was written by whoever has just moved the fence.
+    if (isStanding(this.#fencePath(name), token)) {
+      log.warn(
+        { counter: name, fence: token.value, value: file.value },
+        "the value file was raised by hand: it counts",
+      );
+    }
     return { token, mark: markAt(file.value) };
   }
 
@@ -376,7 +386,7 @@ class FileStore implements Store {
     if (!counter.isUnsettled || this.#isFailed) return;
     counter.isUnsettled = false;
     try {
-      const fd = fs.openSync(counter.valuePath, "r");
+      const fd = openValueFile(counter.valuePath);
       try {
         await sync(fd);
       } finally {
@@ -478,7 +488,17 @@ function irrevocably<T>(take: () => T): T {
   }
 }
 
+const forbidden = new Set<string | undefined>([
+  "EACCES",
+  "EPERM",
+  "EISDIR",
+  "ENOTDIR",
+  "ELOOP",
+  "ENXIO",
+  "ESPIPE",
+]);
+
 /** Whether a file is there but cannot be used for what it is or whose it is: waiting will not help. */
 function isForbidden(error: unknown): boolean {
-  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO", "ESPIPE"].includes(errnoOf(error) ?? "");
+  return forbidden.has(errnoOf(error));
 }
