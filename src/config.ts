@@ -1,0 +1,118 @@
+import { z } from "zod";
+
+/** The longest time that Node's timers take, in ms (24.8 days). */
+const maxTimerMs = 2_147_483_647;
+
+/**
+ * Every setting of the server, by the name of its environment variable. The order is that of `env.sample` and of the
+ * table in the README, which a test holds against this schema.
+ */
+const schema = z.object({
+  STORE: oneOf("file").default("file").meta({ description: "Where counters live." }),
+  PORT: integer(0, 65_535)
+    .default(8080)
+    .meta({ description: "The TCP port to listen on; 0 takes any free one." }),
+  HOST: z
+    .string()
+    .optional()
+    .meta({ description: "The address or host name to listen on; unset means all interfaces." }),
+  STORAGE_DIR: z.string().default("data").meta({ description: "The directory of the file store." }),
+  CREATE_COUNTERS: boolean()
+    .default(true)
+    .meta({ description: "Whether POST brings a counter that was never used into being; else it gets 404." }),
+  LOG_LEVEL: oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent").default("info").meta({
+    description: "The least level that is logged: trace, debug, info, warn, error, fatal or silent.",
+  }),
+  LOG_REQUESTS: boolean().default(false).meta({ description: "Whether each request is logged." }),
+  LOCK_STALE_MS: integer(2_000, maxTimerMs).default(10_000).meta({
+    unit: "ms",
+    description: "The age from which the file lock of a dead process may be taken over.",
+  }),
+  LOCK_WAIT_MS: integer(0, maxTimerMs).default(250).meta({
+    unit: "ms",
+    description: "The longest wait for the file lock, after which a commit goes on by the fence alone.",
+  }),
+  DRAIN_TIMEOUT_MS: integer(0, maxTimerMs)
+    .default(10_000)
+    .meta({ unit: "ms", description: "The longest time that requests in flight get to finish at a stop." }),
+});
+
+/** The settings of the server; which environment variable gives which is in `readConfig`. */
+export type Config = ReturnType<typeof readConfig>;
+
+/** What `env.sample` and the README say of one setting. */
+export interface Setting {
+  /** The environment variable. */
+  readonly name: string;
+  /** As it would be written in the environment; undefined when there is no default. */
+  readonly default: string | undefined;
+  /** The unit of the value, for a quantity. */
+  readonly unit: string | undefined;
+  /** One sentence. */
+  readonly description: string;
+}
+
+export const settings: readonly Setting[] = Object.entries(schema.shape).map(([name, type]) => {
+  const { unit, description = "" } = type.meta() as { unit?: string; description?: string };
+  const standard = type.safeParse(undefined).data;
+  return { name, default: standard === undefined ? undefined : String(standard), unit, description };
+});
+
+/** Settings that cannot be used. The message has one line for each mistake, by name; it never quotes a value. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/**
+ * Reads the settings, from the environment unless told otherwise. An empty value counts as unset.
+ *
+ * @throws ConfigError with all mistakes at once
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env) {
+  const given = Object.keys(schema.shape).map((name) => [name, env[name]?.trim() || undefined]);
+  const { data, error } = schema.safeParse(Object.fromEntries(given));
+  if (error) {
+    throw new ConfigError(
+      error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("\n"),
+    );
+  }
+  return Object.freeze({
+    store: data.STORE,
+    port: data.PORT,
+    host: data.HOST,
+    storageDir: data.STORAGE_DIR,
+    createCounters: data.CREATE_COUNTERS,
+    logLevel: data.LOG_LEVEL,
+    logRequests: data.LOG_REQUESTS,
+    lockStaleMs: data.LOCK_STALE_MS,
+    lockWaitMs: data.LOCK_WAIT_MS,
+    drainTimeoutMs: data.DRAIN_TIMEOUT_MS,
+  });
+}
+
+function integer(min: number, max: number) {
+  const error = `expected an integer from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,15}$/, { error, abort: true })
+    .transform(Number)
+    .pipe(z.number().min(min, { error }).max(max, { error }));
+}
+
+function boolean() {
+  const meanings = new Map([
+    ["true", true],
+    ["1", true],
+    ["false", false],
+    ["0", false],
+  ]);
+  return z.string().transform((text, context) => {
+    const meaning = meanings.get(text.toLowerCase());
+    if (meaning === undefined) context.addIssue("expected true or false");
+    return meaning ?? z.NEVER;
+  });
+}
+
+function oneOf<const Choice extends string>(...choices: Choice[]) {
+  return z.enum(choices, { error: `expected ${choices.join(", ")}` });
+}

@@ -1,0 +1,74 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "@jest/globals";
+import { ConfigError, readConfig, settings } from "../src/config.ts";
+
+test("has a default for every setting but HOST", () => {
+  expect(readConfig({})).toEqual({
+    store: "file",
+    port: 8080,
+    host: undefined,
+    storageDir: "data",
+    createCounters: true,
+    logLevel: "info",
+    logRequests: false,
+    lockStaleMs: 10_000,
+    lockWaitMs: 250,
+    drainTimeoutMs: 10_000,
+  });
+});
+
+test("cannot be changed afterwards", () => {
+  expect(Object.isFrozen(readConfig({}))).toBe(true);
+});
+
+test("takes an empty or blank value for unset", () => {
+  expect(readConfig({ PORT: "", HOST: " ", STORAGE_DIR: "", LOG_REQUESTS: "" })).toEqual(readConfig({}));
+});
+
+test.each(["true", "TRUE", "True", "1"])("takes %s for true", (text) => {
+  expect(readConfig({ LOG_REQUESTS: text }).logRequests).toBe(true);
+});
+
+test.each(["false", "FALSE", "0"])("takes %s for false", (text) => {
+  expect(readConfig({ CREATE_COUNTERS: text }).createCounters).toBe(false);
+});
+
+test.each([
+  ["PORT", "65536"],
+  ["PORT", "-1"],
+  ["PORT", "80.5"],
+  ["PORT", "0x50"],
+  ["PORT", "http"],
+  ["LOCK_STALE_MS", "1999"],
+  ["LOCK_WAIT_MS", "1e3"],
+  ["DRAIN_TIMEOUT_MS", "99999999999"],
+  ["LOG_LEVEL", "loud"],
+  ["LOG_REQUESTS", "yes"],
+  ["STORE", "floppy"],
+])("refuses %s=%s by name, without showing the value", (name, value) => {
+  const refusal = expect(() => readConfig({ [name]: value }));
+  refusal.toThrow(ConfigError);
+  refusal.toThrow(new RegExp(`^${name}: expected [^\\n]+$`));
+  refusal.not.toThrow(value);
+});
+
+test("reports all mistakes together", () => {
+  expect(() => readConfig({ PORT: "x", LOCK_STALE_MS: "1", LOG_LEVEL: "loud" })).toThrow(
+    "PORT: expected an integer from 0 to 65535\n" +
+      "LOG_LEVEL: expected trace, debug, info, warn, error, fatal, silent\n" +
+      "LOCK_STALE_MS: expected an integer from 2000 to 2147483647",
+  );
+});
+
+test("env.sample has every setting with its description and default, and nothing else", () => {
+  const entries = settings.map(
+    (setting) =>
+      `# ${setting.description}${setting.unit ? ` In ${setting.unit}.` : ""}\n#${setting.name}=${setting.default ?? ""}\n`,
+  );
+  const [, ...sample] = readFileSync("env.sample", "utf8").split("\n\n");
+  expect(`${sample.join("\n\n")}`).toBe(entries.join("\n"));
+});
+
+test("describes every setting in one sentence", () => {
+  for (const { description } of settings) expect(description).toMatch(/^[A-Z][^.]*\.$/);
+});
