@@ -51,7 +51,10 @@ export class CounterLocks {
       this.#held.set(lockPath, inodeOf(lockPath) ?? 0);
       return "held";
     } catch (error) {
-      return errnoOf(error) === "ELOCKED" ? "busy" : { error };
+      if (errnoOf(error) === "ELOCKED") return "busy";
+      // It may be taken already: a lock that nobody knows of would be kept fresh for ever.
+      this.release(valuePath);
+      return { error };
     }
   }
 
@@ -71,11 +74,15 @@ export class CounterLocks {
     }
   }
 
-  /** Whether somebody waits for a lock that we hold, or took it already. */
+  /** Whether somebody waits for a lock that we hold, or took it already, or it cannot be told. Never throws. */
   isWanted(valuePath: string): boolean {
     const lockPath = lockPathOf(valuePath);
-    const stat = fs.statSync(lockPath, { throwIfNoEntry: false });
-    return stat === undefined || stat.ino !== this.#held.get(lockPath) || (stat.mode & wantedBit) !== 0;
+    try {
+      const { ino, mode } = fs.statSync(lockPath);
+      return ino !== this.#held.get(lockPath) || (mode & wantedBit) !== 0;
+    } catch {
+      return true;
+    }
   }
 
   /** Gives a lock up, if it is still ours. Never throws. */

@@ -17,7 +17,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { v4 as uuidv4 } from "uuid";
 import { maxValue } from "../../counter/store.ts";
-import { errnoOf, openDirectory, sync } from "./io.ts";
+import { closeQuietly, errnoOf, openDirectory, sync } from "./io.ts";
 
 /** How far a counter is. */
 export interface Mark {
@@ -142,7 +142,7 @@ export async function buildFence(nursery: string, token: Token): Promise<BuiltFe
     try {
       await sync(fd);
     } catch (error) {
-      fs.closeSync(fd);
+      closeQuietly(fd);
       throw error;
     }
     return { building, fd };

@@ -48,7 +48,7 @@ import {
   type Token,
   tokenOf,
 } from "./fence.ts";
-import { errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
+import { closeQuietly, errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
 import { isSaying, overwriteValueFile, readValueFile, replaceValueFile, valueText } from "./value-file.ts";
@@ -360,7 +360,7 @@ class FileStore implements Store {
       try {
         await sync(fd);
       } finally {
-        fs.closeSync(fd);
+        closeQuietly(fd);
       }
       await this.#syncs.add(this.#directory.rootFd, undefined);
     } catch (error) {
@@ -379,7 +379,7 @@ class FileStore implements Store {
       await this.#sync(fd);
       await this.#syncShared(this.#directory.fencesFd);
     } finally {
-      fs.closeSync(fd);
+      closeQuietly(fd);
     }
   }
 
@@ -443,7 +443,7 @@ function knownStill({ known, valuePath }: Counter): Known | undefined {
 }
 
 function forget(counter: Counter): void {
-  if (counter.known?.fd !== undefined) fs.closeSync(counter.known.fd);
+  if (counter.known?.fd !== undefined) closeQuietly(counter.known.fd);
   counter.known = undefined;
 }
 

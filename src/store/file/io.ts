@@ -31,13 +31,22 @@ export function openDirectory(directory: string): number {
   return fs.openSync(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
 }
 
+/** Closes a descriptor that nothing was written through. One that cannot be closed is gone all the same. */
+export function closeQuietly(fd: number): void {
+  try {
+    fs.closeSync(fd);
+  } catch {
+    // Nothing that anybody waits for depends on it.
+  }
+}
+
 /** Makes what a directory says of its entries (created, renamed, removed) durable. Rejects with the system's error. */
 export async function syncDirectory(path: string): Promise<void> {
   const fd = openDirectory(path);
   try {
     await sync(fd);
   } finally {
-    fs.closeSync(fd);
+    closeQuietly(fd);
   }
 }
 
