@@ -85,7 +85,15 @@ export class Client {
     socket.on("close", () => {
       const end = performance.now();
       for (const { start, resolve } of pending.splice(0)) {
-        resolve({ status: undefined, number: undefined, code: undefined, isConsumed: false, isSent, start, end });
+        resolve({
+          status: undefined,
+          number: undefined,
+          code: undefined,
+          isConsumed: false,
+          isSent,
+          start,
+          end,
+        });
       }
     });
     return socket;

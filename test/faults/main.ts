@@ -3,8 +3,14 @@
  */
 import { parseArgs } from "node:util";
 import { Random } from "./random.ts";
+import { diskScenarios } from "./scenarios/disk.ts";
+import { fileScenarios } from "./scenarios/files.ts";
+import { injectionScenarios } from "./scenarios/injection.ts";
 import { killScenarios } from "./scenarios/kill.ts";
 import { loadScenarios } from "./scenarios/load.ts";
+import { loweringScenarios } from "./scenarios/lowering.ts";
+import { pauseScenarios } from "./scenarios/pause.ts";
+import { powerScenarios } from "./scenarios/power.ts";
 import { type Scenario, Trial } from "./trial.ts";
 
 const usage = `npm run test:faults -- [--long] [--part 0.1] [--seed N] [--only NAME]… [--no-skip] [--list]
@@ -17,7 +23,16 @@ const usage = `npm run test:faults -- [--long] [--part 0.1] [--seed N] [--only N
   --list      says what there is
 `;
 
-const scenarios: readonly Scenario[] = [...loadScenarios, ...killScenarios];
+const scenarios: readonly Scenario[] = [
+  ...loadScenarios,
+  ...killScenarios,
+  ...pauseScenarios,
+  ...loweringScenarios,
+  ...powerScenarios,
+  ...diskScenarios,
+  ...fileScenarios,
+  ...injectionScenarios,
+];
 
 const { values } = parseArgs({
   options: {
@@ -64,7 +79,8 @@ async function run(): Promise<boolean> {
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     const figures = Object.entries(trial.figures).map(([figure, count]) => `${count} ${figure}`);
     say(`${wrong ? "WRONG" : "ok   "} ${name} (${seconds} s): ${figures.join(", ")}`);
-    for (const [figure, count] of Object.entries(trial.figures)) totals[figure] = (totals[figure] ?? 0) + count;
+    for (const [figure, count] of Object.entries(trial.figures))
+      totals[figure] = (totals[figure] ?? 0) + count;
     if (wrong !== undefined) {
       isWhole = false;
       say(`      ${about}`);
@@ -72,7 +88,11 @@ async function run(): Promise<boolean> {
       say(`      again: npm run test:faults -- --seed ${seed} --only ${name}`);
     }
   }
-  say(`in all: ${Object.entries(totals).map(([figure, count]) => `${count} ${figure}`).join(", ")}`);
+  say(
+    `in all: ${Object.entries(totals)
+      .map(([figure, count]) => `${count} ${figure}`)
+      .join(", ")}`,
+  );
   say(isWhole ? "all is right" : "something is wrong");
   return isWhole;
 }

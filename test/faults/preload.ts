@@ -30,17 +30,24 @@ let counted = 0;
 installFsShim((call): Verdict => {
   const path = pathOf(call);
   if (!path.startsWith(storageDir)) return undefined;
+  const isHit = countAndCompare(call, path);
+  if (isHit && plan.act !== undefined) {
+    if (!plan.act.startsWith("SIG")) return systemError(plan.act, call);
+    process.kill(process.pid, plan.act);
+  }
   if (plan.isFenceBlind && call.method === "renameSync" && path.includes("/.fence/")) return "blind";
-  if (plan.isDirectorySyncSkipped && call.method === "fsync" && isDirectory(call.args[0] as number)) return "skip";
-  if (plan.method !== undefined && plan.method !== call.method) return undefined;
-  if (plan.path !== undefined && !path.includes(plan.path)) return undefined;
-  counted += 1;
-  if (plan.at === undefined || plan.act === undefined) return undefined;
-  if (plan.isLasting ? counted < plan.at : counted !== plan.at) return undefined;
-  if (!plan.act.startsWith("SIG")) return systemError(plan.act, call);
-  process.kill(process.pid, plan.act);
+  if (plan.isDirectorySyncSkipped && call.method === "fsync" && isDirectory(call.args[0] as number))
+    return "skip";
   return undefined;
 });
+
+function countAndCompare({ method }: FsCall, path: string): boolean {
+  if (plan.method !== undefined && plan.method !== method) return false;
+  if (plan.path !== undefined && !path.includes(plan.path)) return false;
+  counted += 1;
+  if (plan.at === undefined) return false;
+  return plan.isLasting ? counted >= plan.at : counted === plan.at;
+}
 
 process.on("message", (next: Plan) => {
   process.send?.(counted);

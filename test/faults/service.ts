@@ -8,7 +8,10 @@ import type { Plan } from "./preload.ts";
 
 /** The root of the project, from `test/faults` or from `dist/test/faults`. */
 const here = path.dirname(fileURLToPath(import.meta.url));
-export const projectRoot = path.resolve(here, here.includes(`${path.sep}dist${path.sep}`) ? "../../.." : "../..");
+export const projectRoot = path.resolve(
+  here,
+  here.includes(`${path.sep}dist${path.sep}`) ? "../../.." : "../..",
+);
 
 /** The least that the service takes: pauses have to be longer. */
 export const staleMs = 2_000;

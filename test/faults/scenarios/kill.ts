@@ -4,7 +4,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../client.ts";
 import { History } from "../history.ts";
-import { Service } from "../service.ts";
+import type { Service } from "../service.ts";
 import { createSwitch, eachOf, load, type Scenario, type Trial, until } from "../trial.ts";
 
 /** How a commit can find its counter; what has to be done to bring it there; and how many numbers it has then. */
@@ -75,7 +75,8 @@ export const killScenarios: readonly Scenario[] = [
   },
   {
     name: "kill-at-step",
-    about: "kill -9 just before each file operation of a commit: nothing answered comes again, the next one goes on",
+    about:
+      "kill -9 just before each file operation of a commit: nothing answered comes again, the next one goes on",
     async run(trial) {
       for (const situation of Object.keys(situations) as Situation[]) {
         const steps = Array.from({ length: await countSteps(trial, situation) }, (_, at) => at + 1);
@@ -155,7 +156,9 @@ class Tracer {
   async attached(trial: Trial): Promise<void> {
     const { spawn } = await import("node:child_process");
     const pid = String(this.#service.child.pid);
-    const child = spawn("strace", ["-f", "-qq", "-p", pid, "-o", "/dev/null", ...this.#args], { stdio: "ignore" });
+    const child = spawn("strace", ["-f", "-qq", "-p", pid, "-o", "/dev/null", ...this.#args], {
+      stdio: "ignore",
+    });
     trial.onEnd(() => child.kill("SIGKILL"));
     await until(() => isTraced(pid), "strace to be attached");
   }
