@@ -1,4 +1,5 @@
 import { ConfigError, readConfig } from "./config.ts";
+import { CounterError } from "./counter/errors.ts";
 import { createLog } from "./log.ts";
 import { startServer } from "./server.ts";
 
@@ -6,7 +7,10 @@ try {
   await main();
 } catch (error) {
   // A refusal to start is a sentence for the operator; whatever else ends up here is a bug, and needs its stack.
-  const isRefusal = error instanceof ConfigError || (error instanceof Error && error.name === "Error");
+  const isRefusal =
+    error instanceof ConfigError ||
+    error instanceof CounterError ||
+    (error instanceof Error && error.name === "Error");
   if (!isRefusal) throw error;
   refuse(error.message);
 }
@@ -26,8 +30,10 @@ async function main(): Promise<void> {
   const server = await startServer(config, { log, onFatal: () => void stop(1) });
   async function stop(exitCode: number): Promise<void> {
     isStopping = true;
+    // A store that fails while a signal's drain goes on must still show in the exit code.
+    process.exitCode = exitCode;
     await server.close();
-    process.exit(exitCode);
+    process.exit();
   }
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {

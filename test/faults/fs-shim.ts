@@ -25,6 +25,7 @@ const methods = [
   "existsSync",
   "fchmodSync",
   "fchownSync",
+  "fstatSync",
   "fsync",
   "fsyncSync",
   "mkdirSync",

@@ -31,7 +31,10 @@ export function openDirectory(directory: string): number {
   return fs.openSync(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
 }
 
-/** Closes a descriptor that nothing was written through. One that cannot be closed is gone all the same. */
+/**
+ * Closes a descriptor whose writes, if any, were synced or need not be. One whose close fails is gone all the same: it must
+ * not be closed again, the number may be somebody else's by then.
+ */
 export function closeQuietly(fd: number): void {
   try {
     fs.closeSync(fd);

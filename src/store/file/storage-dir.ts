@@ -25,21 +25,23 @@ const leftoverAgeMs = 3_600_000;
  */
 export async function openStorageDir(storageDir: string): Promise<StorageDir> {
   const root = path.resolve(storageDir);
+  let directory: StorageDir | undefined;
   try {
     const first = fs.mkdirSync(root, { recursive: true });
     for (let made = first && root; made?.startsWith(first as string); made = path.dirname(made)) {
       await syncDirectory(path.dirname(made));
     }
-    const directory = new StorageDir(root);
+    directory = new StorageDir(root);
     await sync(directory.rootFd);
     await directory.prove();
     return directory;
   } catch (error) {
+    directory?.close();
     const code = errnoOf(error);
     throw new Error(
       code === "EEXIST" || code === "ENOTDIR"
-        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file`
-        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code ?? error}`,
+        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file or lies below one`
+        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code}`,
       { cause: error },
     );
   }

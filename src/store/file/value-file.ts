@@ -27,7 +27,7 @@ export function valueText(value: number): string {
   return `${value}\n`;
 }
 
-/** More than any number needs; a longer file is not read any further. */
+/** More than any number needs: a longer file is not read any further, and a longer line is no number. */
 const longestBytes = 4096;
 const numberLine = /^[ \t]*([+-]?)0*(\d{1,16})[ \t\r]*$/;
 
@@ -44,19 +44,15 @@ onExit(() => {});
 export function readValueFile(path: string): ValueFile {
   const text = readStart(path);
   if (text === undefined) return { state: "missing" };
-  const [line = ""] = text.split("\n", 1);
-  const match = numberLine.exec(line);
+  const line = text.split("\n", 1)[0] as string;
+  // A line that does not end within what is read may go on with more digits.
+  const match = line.length < longestBytes ? numberLine.exec(line) : undefined;
   const value = match ? Number(`${match[1]}${match[2]}`) : Number.NaN;
   if (!Number.isSafeInteger(value) || value < 0) {
     const got = text === "" ? "an empty file" : JSON.stringify(line.slice(0, 40));
     return { state: "unreadable", reason: `expected a number from 0 to ${maxValue}, got ${got}` };
   }
   return { state: "number", value: Math.abs(value), text };
-}
-
-/** Whether a value file says exactly this and nothing more. Throws the system's error. */
-export function isSaying(path: string, text: string): boolean {
-  return readStart(path) === text;
 }
 
 const buffer = Buffer.alloc(longestBytes);
@@ -71,49 +67,69 @@ function readStart(path: string): string | undefined {
     throw error;
   }
   try {
-    return buffer.toString("latin1", 0, fs.readSync(fd, buffer, 0, longestBytes, 0));
+    return textOf(fd);
   } finally {
     fs.closeSync(fd);
   }
 }
 
-/**
- * Replaces a value file atomically, without syncing it.
- *
- * @returns whether it says that now. If not, it is to be tried again: a short write (which write-file-atomic takes for
- *   success); another process replaced the file in between; or it took our temporary file away (two containers, both
- *   with pid 1, give theirs the same names)
- * @throws the system's error
- */
-export function replaceValueFile(path: string, text: string): boolean {
-  try {
-    // The options object is changed by the call. Mode and owner are given, or every write would stat the old file for them.
-    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { ...owner } });
-    return isSaying(path, text);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return false;
-    throw error;
-  }
+function textOf(fd: number): string {
+  return buffer.toString("latin1", 0, fs.readSync(fd, buffer, 0, longestBytes, 0));
+}
+
+/** A value file as we wrote it, kept open for as long as the lock is ours. */
+export interface WrittenFile {
+  readonly fd: number;
+  readonly ino: number;
+  text: string;
 }
 
 /**
- * Overwrites a value file in place, from one text to another of the same length. For the holder of the lock only, who
- * has just seen that the file is as it was left.
+ * Replaces a value file atomically, without syncing it.
  *
- * @returns false when that failed; then the file is to be replaced
+ * @returns the file, which the caller closes. Undefined when it does not say `text`, and is to be written again: a short
+ *   write (which write-file-atomic takes for success); another process replaced the file in between; or it took our
+ *   temporary file away (two containers, both with pid 1, give theirs the same names)
+ * @throws the system's error
  */
-export function overwriteValueFile(path: string, text: string): boolean {
+export function replaceValueFile(path: string, text: string): WrittenFile | undefined {
   try {
+    // Mode and owner are given (-1: ours, as it is), or every write would stat the old file for them. The call changes its
+    // options, so they are made each time.
+    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { uid: -1, gid: -1 } });
     const fd = fs.openSync(path, "r+");
     try {
-      return fs.writeSync(fd, text, 0) === text.length;
-    } finally {
+      if (textOf(fd) === text) return { fd, ino: fs.fstatSync(fd).ino, text };
+    } catch (error) {
       fs.closeSync(fd);
+      throw error;
     }
+    fs.closeSync(fd);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+  return undefined;
+}
+
+/** Whether a file that we wrote still stands in its place, and says what we wrote. Throws the system's error. */
+export function isUntouched(path: string, { fd, ino, text }: WrittenFile): boolean {
+  return fs.statSync(path, { throwIfNoEntry: false })?.ino === ino && textOf(fd) === text;
+}
+
+/**
+ * Overwrites a file that we wrote with a text of the same length. For the holder of the lock only, who has just seen that
+ * the file is untouched.
+ *
+ * @returns false when it is to be replaced: the length differs, or the write failed
+ */
+export function overwriteValueFile(file: WrittenFile, text: string): boolean {
+  if (text.length !== file.text.length) return false;
+  try {
+    file.text = text;
+    return fs.writeSync(file.fd, text, 0) === text.length;
   } catch {
     return false;
   }
 }
 
 const fileMode = 0o666 & ~process.umask();
-const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
