@@ -236,7 +236,7 @@ export const injectionScenarios: readonly Scenario[] = [
             (["once", "from then on", "reply lost"] as const).map((mode) => [{ at, code, mode }]),
           ),
         );
-        await injectAll(trial, situation, trial.random.sample(cases, trial.amount(150, cases.length)));
+        await injectAll(trial, situation, trial.random.sample(cases, trial.amount(80, cases.length)));
       }
     },
   },

@@ -21,7 +21,11 @@ interface Pause {
  *
  * @returns what all callers saw
  */
-async function pause(trial: Trial, storageDir: string, { situation, plan, other }: Pause): Promise<History> {
+export async function pause(
+  trial: Trial,
+  storageDir: string,
+  { situation, plan, other }: Pause,
+): Promise<History> {
   const history = new History();
   const counter = trial.random.uuid();
   const service = await trial.start({ storageDir, plan: {} });
