@@ -15,14 +15,17 @@ export interface Scenario {
   readonly name: string;
   /** One line: the fault, and what has to hold. */
   readonly about: string;
-  /** Why it cannot run here. */
-  readonly skip?: () => string | undefined;
   run(trial: Trial): Promise<void>;
 }
 
 /** A scenario cannot hold what it has to. */
 export class Wrong extends Error {
   override readonly name = "Wrong";
+}
+
+/** A scenario cannot run here: it lacks a right or a program. */
+export class CannotRun extends Error {
+  override readonly name = "CannotRun";
 }
 
 /** One run of one scenario: its random numbers, its size, and all that has to be cleaned up after it. */
@@ -65,10 +68,14 @@ export class Trial {
     return client;
   }
 
-  /** Mounts a file system, for as long as the trial lasts. */
+  /**
+   * Mounts a file system on a new directory, for as long as the trial lasts.
+   *
+   * @throws CannotRun
+   */
   mount(...args: readonly string[]): string {
     const directory = this.newDirectory();
-    execFileSync("mount", [...args, directory], { stdio: "pipe" });
+    runOrSkip("mount", [...args, directory]);
     this.onEnd(() => execFileSync("umount", [directory], { stdio: "ignore" }));
     return directory;
   }
@@ -107,6 +114,21 @@ export class Trial {
     this.count("numbers", history.answered);
     this.count("counters with repeated numbers", found.length);
     this.expect(found.length > 0, "expected the checker to find repeated numbers, but it found none");
+  }
+}
+
+/**
+ * Runs a program that the scenario cannot do without.
+ *
+ * @throws CannotRun when it is missing or fails: most need root
+ */
+export function runOrSkip(program: string, args: readonly string[]): void {
+  try {
+    execFileSync(program, args, { stdio: "pipe" });
+  } catch (error) {
+    const { code, stderr } = error as { code?: string; stderr?: Buffer };
+    const reason = code === "ENOENT" ? "it is not installed" : String(stderr ?? error).trim();
+    throw new CannotRun(`${program} cannot be used here: ${reason}`);
   }
 }
 

@@ -1,11 +1,11 @@
-import { execFileSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../client.ts";
 import { History } from "../history.ts";
 import type { Service } from "../service.ts";
-import { createSwitch, eachOf, load, type Scenario, type Trial, until } from "../trial.ts";
+import { createSwitch, eachOf, load, runOrSkip, type Scenario, type Trial, until } from "../trial.ts";
 
 /** How a commit can find its counter; what has to be done to bring it there; and how many numbers it has then. */
 export const situations = {
@@ -104,8 +104,8 @@ export const killScenarios: readonly Scenario[] = [
   {
     name: "kill-at-call",
     about: "kill -9 at system calls, by strace: nothing answered comes again",
-    skip: () => (canStrace() ? undefined : "strace cannot trace here"),
     async run(trial) {
+      runOrSkip("strace", ["-f", "-qq", "-e", "trace=none", "true"]);
       const storageDir = trial.newDirectory();
       const counter = trial.random.uuid();
       const history = new History();
@@ -134,15 +134,6 @@ export const killScenarios: readonly Scenario[] = [
   },
 ];
 
-function canStrace(): boolean {
-  try {
-    execFileSync("strace", ["-f", "-qq", "-e", "trace=none", "true"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** strace, attached to a server that runs already. */
 class Tracer {
   readonly #service: Service;
@@ -154,7 +145,6 @@ class Tracer {
   }
 
   async attached(trial: Trial): Promise<void> {
-    const { spawn } = await import("node:child_process");
     const pid = String(this.#service.child.pid);
     const child = spawn("strace", ["-f", "-qq", "-p", pid, "-o", "/dev/null", ...this.#args], {
       stdio: "ignore",

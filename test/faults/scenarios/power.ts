@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { History } from "../history.ts";
 import type { Plan } from "../preload.ts";
 import type { Service } from "../service.ts";
-import { createSwitch, load, type Scenario, type Trial } from "../trial.ts";
+import { createSwitch, load, runOrSkip, type Scenario, type Trial } from "../trial.ts";
 
 /** `FS_IOC_SHUTDOWN` with `FS_SHUTDOWN_FLAGS_NOLOGFLUSH`: the file system ends as it would without power. */
 const cut =
@@ -17,24 +17,6 @@ const kinds = {
 } as const;
 
 type Kind = keyof typeof kinds;
-
-function whyNot(kind: Kind): string | undefined {
-  if (process.platform !== "linux") return "needs Linux";
-  if (process.getuid?.() !== 0) return "needs root, to mount";
-  for (const [program] of [kinds[kind].make, ["perl"], ["losetup"]]) {
-    try {
-      execFileSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" });
-    } catch {
-      return `needs ${program}`;
-    }
-  }
-  try {
-    execFileSync("losetup", ["-f"], { stdio: "ignore" });
-  } catch {
-    return "needs a loop device";
-  }
-  return undefined;
-}
 
 /** A file system of its own that can lose power. */
 class Disk {
@@ -49,13 +31,14 @@ class Disk {
     fs.writeFileSync(this.#image, "");
     fs.truncateSync(this.#image, kinds[kind].megabytes * 2 ** 20);
     const [program, ...args] = kinds[kind].make;
-    execFileSync(program, [...args, this.#image], { stdio: "pipe" });
+    runOrSkip(program, [...args, this.#image]);
+    runOrSkip("perl", ["-e", "1"]);
     this.mount();
     trial.onEnd(() => execFileSync("umount", [this.directory], { stdio: "ignore" }));
   }
 
   mount(): void {
-    execFileSync("mount", ["-o", "loop", this.#image, this.directory], { stdio: "pipe" });
+    runOrSkip("mount", ["-o", "loop", this.#image, this.directory]);
   }
 
   cutPower(): void {
@@ -134,7 +117,6 @@ export const powerScenarios: readonly Scenario[] = (["ext4", "xfs"] as const).fl
   {
     name: `power-${kind}`,
     about: `power cuts under load on ${kind}: what was answered is there, numbers, first uses and lowerings alike`,
-    skip: () => whyNot(kind),
     async run(trial) {
       await cutPower(trial, { kind, cuts: trial.amount(2, 200) });
     },
@@ -142,7 +124,6 @@ export const powerScenarios: readonly Scenario[] = (["ext4", "xfs"] as const).fl
   {
     name: `power-${kind}-control`,
     about: `control: without syncs of directories a power cut on ${kind} repeats numbers, and the checker says so`,
-    skip: () => whyNot(kind),
     async run(trial) {
       trial.checkIsCaught(await cutPower(trial, { kind, cuts: 3, plan: { isDirectorySyncSkipped: true } }));
     },
