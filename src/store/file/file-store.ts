@@ -18,7 +18,6 @@
  * The calls of a commit that only touch the file system's cache are made synchronously: each takes microseconds, and a trip
  * to the thread pool more than that. Only the syncs wait for the disk, and they wait in the thread pool.
  */
-import fs from "node:fs";
 import path from "node:path";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
 import type { CounterName } from "../../counter/counter-name.ts";
@@ -48,7 +47,7 @@ import {
   type Token,
   tokenOf,
 } from "./fence.ts";
-import { errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
+import { closeQuietly, errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
 import {
@@ -391,7 +390,7 @@ class FileStore implements Store {
       try {
         await sync(fd);
       } finally {
-        fs.closeSync(fd);
+        closeQuietly(fd);
       }
       await this.#syncs.add(this.#directory.rootFd, undefined);
     } catch (error) {
@@ -410,7 +409,7 @@ class FileStore implements Store {
       await this.#sync(fd);
       await this.#syncShared(this.#directory.fencesFd);
     } finally {
-      fs.closeSync(fd);
+      closeQuietly(fd);
     }
   }
 
@@ -478,12 +477,12 @@ function knownStill({ known, valuePath }: Counter): Known | undefined {
 function forget(counter: Counter): void {
   if (!counter.known) return;
   closeFile(counter.known);
-  if (counter.known.fd !== undefined) fs.closeSync(counter.known.fd);
+  if (counter.known.fd !== undefined) closeQuietly(counter.known.fd);
   counter.known = undefined;
 }
 
 function closeFile(known: Known): void {
-  if (known.file) fs.closeSync(known.file.fd);
+  if (known.file) closeQuietly(known.file.fd);
   known.file = undefined;
 }
 

@@ -13,7 +13,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { v4 as uuidv4 } from "uuid";
 import { findUuidName } from "../../counter/counter-name.ts";
-import { errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
+import { closeQuietly, errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
 
 const leftover = /^[0-9a-f-]{36}\.\d+$/;
 const leftoverAgeMs = 3_600_000;
@@ -65,8 +65,8 @@ export class StorageDir {
   }
 
   close(): void {
-    fs.closeSync(this.rootFd);
-    fs.closeSync(this.fencesFd);
+    closeQuietly(this.rootFd);
+    closeQuietly(this.fencesFd);
   }
 
   /** Shows that a file can be written, renamed and synced at this moment. Throws the system's error. */
