@@ -1,7 +1,7 @@
 /**
  * A seeded simulation of the file store: random work by several instances on one directory, with hand edits of the value
- * files, failing file operations and restarts, against a plain model. `SEED=n` repeats a run, but for
- * the timing of what overlaps.
+ * files, failing file operations and restarts, against a plain model. `SEED=n` repeats a run, but for the
+ * timing of what overlaps.
  *
  * Invariants:
  *
