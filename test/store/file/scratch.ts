@@ -109,18 +109,6 @@ export function fence(root: string, counter: CounterName): string[] {
   return fs.readdirSync(fencePath(root, counter));
 }
 
-/** How many descriptors of this process are open on such a file or directory. */
-export function countDescriptors(isMeant: (stat: fs.Stats) => boolean): number {
-  return fs.readdirSync("/dev/fd").filter((fd) => {
-    try {
-      return isMeant(fs.fstatSync(Number(fd)));
-    } catch {
-      // The one that listed them.
-      return false;
-    }
-  }).length;
-}
-
 /** A promise, and what resolves it. */
 export function createGate(): { readonly opened: Promise<void>; readonly open: () => void } {
   let open = () => {};
