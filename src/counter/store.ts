@@ -96,7 +96,7 @@ export interface StoreContext {
  * - **Increasing**: a commit that starts after another has resolved gives larger numbers.
  * - **Durable**: when a promise resolves, its effect survives kill -9 and power loss, as far as the backend can promise it.
  * - **Fail closed**: what cannot be read is never taken for a new counter. A rejected call whose error has
- *   `consumed: false` changed nothing; with `consumed: true` its numbers are gone and nobody will ever get them.
+ *   `consumed: false` changed nothing; with `consumed: true` its numbers may be gone.
  */
 export interface Store {
   /** One phrase for the start-up line and the log: which backend, where. */

@@ -11,9 +11,9 @@ const idleMs = 3000;
 const pollMs = 1;
 /** How long the one who gave a lock up stands back: long enough for a waiter to look. */
 const standBackMs = 3 * pollMs;
-/** How often idle counters are looked over, and how many of them each time for a waiter on their lock. */
+/** How often idle counters are looked over, and how many of them each time: retiring syncs, which live commits feel. */
 const sweepMs = 10;
-const wantedLooks = 32;
+const sweepLooks = 32;
 
 /** A counter with work in hand or just done: what is known of it, for as long as that is cheaper than finding out. */
 export interface ActiveCounter<Known> {
@@ -143,11 +143,21 @@ export class ActiveCounters<Known> {
 
   async #makeRoom(): Promise<void> {
     while (this.#counters.size > this.#options.most) {
-      const idle = [...this.#counters.values()].filter((counter) => !counter.isBusy);
-      const next = idle.find((counter) => !counter.retiring) ?? idle[0];
-      if (next === undefined) return;
-      await this.#retire(next);
+      const oldest = this.#oldestIdle();
+      if (oldest === undefined) return;
+      await this.#retire(oldest);
     }
+  }
+
+  /** The least recently used counter without work; one that is being retired already if there is no other. */
+  #oldestIdle(): ActiveCounter<Known> | undefined {
+    let retiring: ActiveCounter<Known> | undefined;
+    for (const counter of this.#counters.values()) {
+      if (counter.isBusy) continue;
+      if (counter.retiring === undefined) return counter;
+      retiring ??= counter;
+    }
+    return retiring;
   }
 
   #retire(counter: ActiveCounter<Known>): Promise<void> {
@@ -163,11 +173,11 @@ export class ActiveCounters<Known> {
   /** Retires what is idle for long, and what others wait for. */
   #sweep(): void {
     const now = performance.now();
-    let looks = wantedLooks;
+    let looks = sweepLooks;
     for (const counter of this.#counters.values()) {
       if (counter.isBusy || counter.retiring !== undefined) continue;
+      if (looks-- <= 0) break;
       const isDue = now - counter.usedMs >= idleMs;
-      if (!isDue && looks-- <= 0) break;
       if (isDue || this.#options.locks.isWanted(counter.valuePath)) void this.#retire(counter);
     }
     this.#sweeping = this.#counters.size > 0 ? setTimeout(() => this.#sweep(), sweepMs).unref() : undefined;

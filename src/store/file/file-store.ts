@@ -378,7 +378,7 @@ class FileStore implements Store {
       text = valueText(token.value);
       isWritten = false;
     }
-    throw new Error(`expected a whole value file, got a part of it in ${mostWrites} writes`);
+    throw new Error(`expected the value file to say what the fence does within ${mostWrites} writes`);
   }
 
   /** Makes the value file durable as well, so that a directory at rest is whole in both. Never rejects. */

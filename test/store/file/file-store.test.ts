@@ -691,7 +691,7 @@ describe("an operation that fails", () => {
       code: "store-unavailable",
       message: "expected to write the value file, got an unexpected failure",
       consumed: true,
-      cause: { message: "expected a whole value file, got a part of it in 10 writes" },
+      cause: { message: "expected the value file to say what the fence does within 10 writes" },
     });
     expect(await rejection(take(store, counter))).toMatchObject({ code: "store-full", consumed: false });
     repair();
