@@ -53,6 +53,7 @@ import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
 import {
   isUntouched,
+  openValueFile,
   overwriteValueFile,
   readValueFile,
   replaceValueFile,
@@ -386,7 +387,7 @@ class FileStore implements Store {
     if (!counter.isUnsettled || this.#isFailed) return;
     counter.isUnsettled = false;
     try {
-      const fd = fs.openSync(counter.valuePath, "r");
+      const fd = openValueFile(counter.valuePath);
       try {
         await sync(fd);
       } finally {
@@ -495,7 +496,17 @@ function irrevocably<T>(take: () => T): T {
   }
 }
 
+const forbidden = new Set<string | undefined>([
+  "EACCES",
+  "EPERM",
+  "EISDIR",
+  "ENOTDIR",
+  "ELOOP",
+  "ENXIO",
+  "ESPIPE",
+]);
+
 /** Whether a file is there but cannot be used for what it is or whose it is: waiting will not help. */
 function isForbidden(error: unknown): boolean {
-  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO", "ESPIPE"].includes(errnoOf(error) ?? "");
+  return forbidden.has(errnoOf(error));
 }
