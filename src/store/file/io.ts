@@ -53,9 +53,23 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** `fsync` in the thread pool. Rejects with the system's error. */
+/**
+ * `fsync` in the thread pool. Rejects with the system's error.
+ *
+ * A success alone proves nothing on XFS: once it has shut itself down (an error of its log), what a directory had not yet
+ * logged is dropped, and the fsync of that directory succeeds, for there is nothing left to log. Looking at the directory
+ * fails then. It takes a microsecond.
+ */
 export function sync(fd: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    fs.fsync(fd, (error) => (error ? reject(error) : resolve()));
+    fs.fsync(fd, (error) => {
+      if (error) return reject(error);
+      try {
+        fs.fstatSync(fd);
+        resolve();
+      } catch (shutDown) {
+        reject(shutDown);
+      }
+    });
   });
 }
