@@ -1,0 +1,384 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type AttributeValue,
+  type DynamoDBClient,
+  GetItemCommand,
+  type GetItemCommandOutput,
+  UpdateItemCommand,
+  type UpdateItemCommandInput,
+  type UpdateItemCommandOutput,
+} from "@aws-sdk/client-dynamodb";
+import { type CounterName, quote } from "../../counter/counter-name.ts";
+import { counterNotFound } from "../../counter/counters.ts";
+import { CounterError } from "../../counter/errors.ts";
+import {
+  allocate,
+  type Claim,
+  type CommitOptions,
+  type Log,
+  loweringRefused,
+  maxValue,
+  type Outcome,
+  type SetOptions,
+  type Store,
+  type StoreContext,
+} from "../../counter/store.ts";
+import { createDynamodbClient, type DynamodbClientOptions } from "./dynamodb-client.ts";
+import { explain, fateOf, isConditionFailure, isMisconfigured, isThrottling } from "./dynamodb-errors.ts";
+import { ensureTable } from "./dynamodb-table.ts";
+
+export interface DynamodbStoreOptions extends Omit<DynamodbClientOptions, "maxAttempts"> {
+  /** The table (default `AtomicCounters`). */
+  readonly table?: string;
+  /** The attribute that is the table's key, a string: the counter's name (default `id`). */
+  readonly keyAttribute?: string;
+  /** The attribute with the last number issued (default `lastValue`). */
+  readonly valueAttribute?: string;
+  /** Create the table, billed on demand, if it is missing (default false). */
+  readonly createTable?: boolean;
+  /** After how long a call gives up, in milliseconds (default 5,000). */
+  readonly deadlineMs?: number;
+}
+
+/** How often one request is sent at most, in all. */
+const maxAttempts = 3;
+/** How often a change that other processes got in the way of is tried. */
+const maxRaces = 16;
+
+/**
+ * Opens the store that keeps each counter as one item of a DynamoDB table, as the older libraries laid it out.
+ *
+ * It asks once. An engine that does not answer is no error: the store refuses (`store-unavailable`) until it does. With
+ * `createTable` the table is created as soon as it answers.
+ *
+ * @throws CounterError `store-unavailable` when somebody has to change something first: no table, no credentials, no
+ *   rights, another key
+ */
+export async function openDynamodbStore(
+  options: DynamodbStoreOptions,
+  context: StoreContext,
+): Promise<Store> {
+  // The store sends requests again by itself, since only it knows which may be.
+  const client = createDynamodbClient({ ...options, maxAttempts: 1 });
+  const store = new DynamodbStore(client, options, context.log);
+  try {
+    await store.prepare();
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return store;
+}
+
+class DynamodbStore implements Store {
+  readonly description: string;
+  readonly #client: DynamoDBClient;
+  readonly #log: Log;
+  readonly #table: string;
+  readonly #keyAttribute: string;
+  readonly #names: { readonly "#value": string };
+  readonly #deadlineMs: number;
+  readonly #createTable: boolean;
+  /** Set once the table is there, or not ours to create. */
+  #isPrepared = false;
+  readonly #closed = new AbortController();
+  readonly #inHand = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(client: DynamoDBClient, options: DynamodbStoreOptions, log: Log) {
+    this.#client = client;
+    this.#log = log;
+    this.#table = options.table ?? "AtomicCounters";
+    this.#keyAttribute = options.keyAttribute ?? "id";
+    this.#names = { "#value": options.valueAttribute ?? "lastValue" };
+    this.#deadlineMs = options.deadlineMs ?? 5_000;
+    this.#createTable = options.createTable ?? false;
+    const where = options.endpoint ?? options.region ?? "the default region";
+    this.description = `DynamoDB table ${this.#table} at ${where}`;
+  }
+
+  /** Makes the table ready; when the engine does not answer, goes on trying behind the scenes. */
+  async prepare(): Promise<void> {
+    try {
+      await this.#prepareOnce();
+    } catch (error) {
+      if (
+        isMisconfigured(error as Error) ||
+        (error instanceof CounterError && isMisconfigured(error.cause as Error))
+      ) {
+        throw this.#explain(error as Error, false);
+      }
+      this.#log.warn({ store: this.description, err: error }, "expected DynamoDB to answer, but it does not");
+      if (!this.#isPrepared) void this.#prepareLater();
+    }
+  }
+
+  async #prepareOnce(): Promise<void> {
+    if (this.#createTable)
+      await ensureTable(this.#client, { table: this.#table, keyAttribute: this.#keyAttribute });
+    this.#isPrepared = true;
+    await this.check();
+  }
+
+  async #prepareLater(): Promise<void> {
+    for (let attempt = 0; !this.#closed.signal.aborted && !this.#isPrepared; attempt += 1) {
+      try {
+        await sleep(Math.min(100 * 2 ** Math.min(attempt, 6), 5_000), undefined, {
+          signal: this.#closed.signal,
+        });
+        await this.#prepareOnce();
+        this.#log.info({ store: this.description }, "DynamoDB answers again");
+      } catch (error) {
+        if (isMisconfigured(error as Error)) {
+          this.#log.error(
+            { store: this.description, err: error },
+            this.#explain(error as Error, false).message,
+          );
+        }
+      }
+    }
+  }
+
+  async commit(
+    name: CounterName,
+    claims: readonly Claim[],
+    { create }: CommitOptions,
+  ): Promise<readonly Outcome[]> {
+    let total = 0;
+    for (const { by } of claims) total = Math.min(total + by, maxValue + 1);
+    // The usual way: one ADD for the whole batch, on the condition that all of it fits.
+    if (total <= maxValue) {
+      const fits = "#value BETWEEN :zero AND :limit";
+      const next = await this.#update(
+        name,
+        {
+          UpdateExpression: "ADD #value :total",
+          ConditionExpression: create ? `attribute_not_exists(#value) OR ${fits}` : fits,
+          ExpressionAttributeValues: numbers({ ":total": total, ":zero": 0, ":limit": maxValue - total }),
+          ReturnValues: "UPDATED_NEW",
+        },
+        { sendsUnknownAgain: true },
+      );
+      if (next !== undefined)
+        return this.#share(name, next.Attributes?.[this.#names["#value"]], total, claims);
+    }
+    return this.#commitWhatFits(name, claims, create);
+  }
+
+  async peek(name: CounterName): Promise<number | undefined> {
+    const key = { [this.#keyAttribute]: { S: name } };
+    const { Item } = await this.#send<GetItemCommandOutput>(
+      (abortSignal) =>
+        this.#client.send(
+          new GetItemCommand({
+            TableName: this.#table,
+            Key: key,
+            ConsistentRead: true,
+            ProjectionExpression: "#value",
+            ExpressionAttributeNames: this.#names,
+          }),
+          { abortSignal },
+        ),
+      { sendsUnknownAgain: true, consumes: false },
+    );
+    const value = Item?.[this.#names["#value"]];
+    if (value === undefined) return undefined;
+    const last = parseInteger(value);
+    if (last === undefined) throw this.#unreadable(name, value);
+    return last;
+  }
+
+  async set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
+    for (let race = 0; race < maxRaces; race += 1) {
+      const last = await this.peek(name);
+      if (last !== undefined && value < last && !force) throw loweringRefused(last, value);
+      const done = await this.#update(
+        name,
+        {
+          UpdateExpression: "SET #value = :value",
+          ConditionExpression: "attribute_not_exists(#value) OR #value BETWEEN :zero AND :limit",
+          ExpressionAttributeValues: numbers({
+            ":value": value,
+            ":zero": 0,
+            ":limit": force ? maxValue : value,
+          }),
+        },
+        // Sent again after others counted on, it would lower the counter a second time.
+        { sendsUnknownAgain: false },
+      );
+      if (done !== undefined) return;
+    }
+    throw this.#tooManyRaces();
+  }
+
+  /** Asks for a write on a condition that no item meets, so it needs the same rights as a commit, and writes nothing. */
+  async check(): Promise<void> {
+    await this.#update(
+      "buildnumber:check" as CounterName,
+      {
+        UpdateExpression: "SET #value = #value",
+        ConditionExpression: "attribute_exists(#key)",
+        ExpressionAttributeNames: { ...this.#names, "#key": this.#keyAttribute },
+      },
+      { sendsUnknownAgain: true, consumes: false },
+    );
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
+    await Promise.allSettled(this.#inHand);
+    this.#closed.abort();
+    this.#client.destroy();
+  }
+
+  /** Near the end of the range: reads the last number, shares out what fits, and swaps the value if it is still the same. */
+  async #commitWhatFits(name: CounterName, claims: readonly Claim[], create: boolean): Promise<Outcome[]> {
+    for (let race = 0; race < maxRaces; race += 1) {
+      const last = await this.peek(name);
+      if (last === undefined && !create) throw new CounterError("counter-not-found", counterNotFound);
+      const { next, outcomes } = allocate(last ?? 0, claims);
+      if (next === last) return outcomes;
+      const done = await this.#update(
+        name,
+        {
+          UpdateExpression: "SET #value = :next",
+          ConditionExpression: last === undefined ? "attribute_not_exists(#value)" : "#value = :last",
+          ExpressionAttributeValues: numbers({
+            ":next": next,
+            ...(last === undefined ? {} : { ":last": last }),
+          }),
+        },
+        { sendsUnknownAgain: false },
+      );
+      if (done !== undefined) return outcomes;
+    }
+    throw this.#tooManyRaces();
+  }
+
+  async #share(
+    name: CounterName,
+    stored: AttributeValue | undefined,
+    total: number,
+    claims: readonly Claim[],
+  ): Promise<Outcome[]> {
+    const next = parseInteger(stored);
+    if (next !== undefined) return allocate(next - total, claims).outcomes;
+    // A fraction below the end met the condition, which cannot ask for integers: take back what was added. Nobody gets
+    // numbers of such a counter, so that nothing comes between.
+    await this.#update(
+      name,
+      { UpdateExpression: "ADD #value :back", ExpressionAttributeValues: numbers({ ":back": -total }) },
+      { sendsUnknownAgain: false },
+    );
+    throw this.#unreadable(name, stored);
+  }
+
+  /**
+   * Sends an update of one counter's item.
+   *
+   * @returns undefined when its condition did not hold
+   */
+  async #update(
+    name: CounterName,
+    input: Omit<UpdateItemCommandInput, "TableName" | "Key">,
+    { sendsUnknownAgain, consumes = true }: { sendsUnknownAgain: boolean; consumes?: boolean },
+  ): Promise<UpdateItemCommandOutput | undefined> {
+    const command = {
+      TableName: this.#table,
+      Key: { [this.#keyAttribute]: { S: name } },
+      ExpressionAttributeNames: this.#names,
+      ...input,
+    };
+    try {
+      return await this.#send(
+        (abortSignal) => this.#client.send(new UpdateItemCommand(command), { abortSignal }),
+        { sendsUnknownAgain, consumes },
+      );
+    } catch (error) {
+      if (isConditionFailure(error as Error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Sends a request within the deadline, up to three times: again when it was certainly not carried out (throttled, or no
+   * connection), and where `sendsUnknownAgain` allows it also when nobody knows, which may skip numbers.
+   */
+  async #send<T>(
+    request: (abortSignal: AbortSignal) => Promise<T>,
+    { sendsUnknownAgain, consumes }: { sendsUnknownAgain: boolean; consumes: boolean },
+  ): Promise<T> {
+    if (this.#closed.signal.aborted)
+      throw new CounterError("store-unavailable", "expected an open store, but it is closed");
+    if (!this.#isPrepared) {
+      throw new CounterError(
+        "store-unavailable",
+        `expected the table "${this.#table}", but DynamoDB does not answer yet`,
+      );
+    }
+    const sent = this.#attempt(request, sendsUnknownAgain, consumes);
+    this.#inHand.add(sent);
+    try {
+      return await sent;
+    } finally {
+      this.#inHand.delete(sent);
+    }
+  }
+
+  async #attempt<T>(
+    request: (abortSignal: AbortSignal) => Promise<T>,
+    sendsUnknownAgain: boolean,
+    consumes: boolean,
+  ): Promise<T> {
+    const deadline = AbortSignal.timeout(this.#deadlineMs);
+    let consumed = false;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await request(deadline);
+      } catch (cause) {
+        const error = cause as Error;
+        const isUnknown = fateOf(error) === "unknown";
+        if (isConditionFailure(error)) throw error;
+        consumed ||= consumes && isUnknown;
+        const mayGoAgain = isUnknown ? sendsUnknownAgain : isThrottling(error) || !isMisconfigured(error);
+        if (attempt === maxAttempts || !mayGoAgain || deadline.aborted) throw this.#explain(error, consumed);
+        await sleep(25 * 2 ** attempt * (0.5 + Math.random() / 2));
+      }
+    }
+  }
+
+  #explain(error: Error, consumed: boolean): CounterError {
+    return error instanceof CounterError ? error : explain(error, { table: this.#table, consumed });
+  }
+
+  #unreadable(name: CounterName, value: AttributeValue | undefined): CounterError {
+    const attribute = this.#names["#value"];
+    return new CounterError(
+      "counter-unreadable",
+      `expected an integer (N) from 0 to ${maxValue} in the attribute "${attribute}" of ${quote(name)}, got ${quote(JSON.stringify(value))}`,
+    );
+  }
+
+  #tooManyRaces(): CounterError {
+    return new CounterError(
+      "store-unavailable",
+      `expected to be the only one at the counter once in ${maxRaces} times`,
+    );
+  }
+}
+
+function numbers(values: Readonly<Record<string, number>>): Record<string, AttributeValue> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { N: String(value) }]));
+}
+
+/** The integer, 0 … 2^53−1, that an attribute holds; undefined when it holds anything else. */
+function parseInteger(value: AttributeValue | undefined): number | undefined {
+  const text = value?.N;
+  if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined;
+  const number = Number(text);
+  return number <= maxValue ? number : undefined;
+}

@@ -1,0 +1,314 @@
+import { Cluster } from "ioredis";
+import { type CounterName, quote } from "../../counter/counter-name.ts";
+import { counterNotFound } from "../../counter/counters.ts";
+import { CounterError } from "../../counter/errors.ts";
+import {
+  allocate,
+  type Claim,
+  type CommitOptions,
+  type Log,
+  loweringRefused,
+  maxValue,
+  type Outcome,
+  type SetOptions,
+  type Store,
+  type StoreContext,
+} from "../../counter/store.ts";
+import {
+  createRedisClient,
+  describeAddress,
+  parseRedisUrl,
+  type RedisAddress,
+  type RedisClient,
+} from "./redis-client.ts";
+import { findDurabilityRisks, readSettings } from "./redis-durability.ts";
+import { commitArguments, commitScript, type Script, setScript } from "./redis-scripts.ts";
+
+export interface RedisStoreOptions {
+  /** Where Redis is: see `RedisAddress` for the forms of one server, Sentinel and Cluster. */
+  readonly url: string;
+  /** What stands before every counter name in its key (default nothing, as the older incrementer had it). */
+  readonly prefix?: string;
+  /** Refuse to work, instead of warning, where the server's settings let answered numbers be lost (default false). */
+  readonly requireDurable?: boolean;
+  /** How many replicas must have a number before it is answered (default 0). Not with a cluster. */
+  readonly waitReplicas?: number;
+  /** After how long a call gives up and its connection is made anew, in milliseconds (default 5,000). */
+  readonly deadlineMs?: number;
+}
+
+/** Keys that begin so are the service's own: `buildnumber:{the counter's key}:…`, in the slot of the counter. */
+const reserved = "buildnumber:";
+const checkKey = `${reserved}check`;
+
+/**
+ * Opens the store that keeps each counter as a decimal string under its name, as the older incrementer did.
+ *
+ * It waits for the first attempt to connect. A server that cannot be reached is no error: the store refuses
+ * (`store-unavailable`) until it can, and goes on trying by itself.
+ *
+ * @throws Error when the options are wrong, or the server is not durable and `requireDurable` is set
+ */
+export async function openRedisStore(options: RedisStoreOptions, context: StoreContext): Promise<Store> {
+  const address = parseRedisUrl(options.url);
+  const waitReplicas = options.waitReplicas ?? 0;
+  if (waitReplicas > 0 && address.kind === "cluster") {
+    throw new Error("expected no wait for replicas (REDIS_WAIT_REPLICAS=0): it does not work in a cluster");
+  }
+  const store = new RedisStore(address, { ...options, waitReplicas }, context.log);
+  try {
+    await store.connect();
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return store;
+}
+
+class RedisStore implements Store {
+  readonly description: string;
+  readonly #client: RedisClient;
+  readonly #log: Log;
+  readonly #prefix: string;
+  readonly #deadlineMs: number;
+  readonly #requireDurable: boolean;
+  readonly #waitReplicas: number;
+  /** Why no command may be sent now; undefined while the connection is ready and its server was found good. */
+  #obstacle: string | undefined = unreachable;
+  /** Counts connections: what one connection wrote, only the same one can wait for. */
+  #connection = 0;
+  #lastProblem: string | undefined;
+  #waitInHand: Promise<unknown> = Promise.resolve();
+  #nextWait: Promise<number> | undefined;
+  readonly #inHand = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(address: RedisAddress, options: RedisStoreOptions & { waitReplicas: number }, log: Log) {
+    this.description = describeAddress(address);
+    this.#log = log;
+    this.#prefix = options.prefix ?? "";
+    this.#deadlineMs = options.deadlineMs ?? 5_000;
+    this.#requireDurable = options.requireDurable ?? false;
+    this.#waitReplicas = options.waitReplicas;
+    this.#client = createRedisClient(address, { deadlineMs: this.#deadlineMs });
+  }
+
+  /** Resolves when the first attempt to connect has ended, well or not; rejects when the server is refused. */
+  connect(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#client.on("ready", () => {
+        this.#inspect().then(resolve, reject);
+      });
+      this.#client.on("close", () => {
+        this.#connection += 1;
+        this.#obstacle = unreachable;
+      });
+      this.#client.on("error", (error) => this.#report(error));
+      // The client goes on trying after a failed attempt; why it failed was told by an event.
+      this.#client.connect().catch(() => resolve());
+    });
+  }
+
+  async commit(
+    name: CounterName,
+    claims: readonly Claim[],
+    { create }: CommitOptions,
+  ): Promise<readonly Outcome[]> {
+    const key = this.#key(name);
+    const [state, value] = await this.#write(commitScript, key, commitArguments(claims, create));
+    if (state === "missing") throw new CounterError("counter-not-found", counterNotFound);
+    if (state === "unreadable") throw unreadable(key, value);
+    return allocate(Number(value), claims).outcomes;
+  }
+
+  async peek(name: CounterName): Promise<number | undefined> {
+    const key = this.#key(name);
+    const value = await this.#send(() => this.#client.get(key), { consumes: false });
+    if (value === null) return undefined;
+    const last = Number(value);
+    if (!/^(0|[1-9]\d{0,15})$/.test(value) || last > maxValue) throw unreadable(key, value);
+    return last;
+  }
+
+  async set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
+    const key = this.#key(name);
+    const [state, found] = await this.#write(setScript, key, [String(value), force ? "1" : "0"]);
+    if (state === "lower") throw loweringRefused(Number(found), value);
+    if (state === "unreadable") throw unreadable(key, found);
+  }
+
+  /** Asks for a write that changes nothing, since a key of that name never exists: so a server that refuses writes shows. */
+  async check(): Promise<void> {
+    await this.#send(() => this.#client.set(checkKey, "1", "XX"), { consumes: false });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
+    await Promise.allSettled(this.#inHand);
+    this.#obstacle = "expected an open store, but it is closed";
+    if (this.#client.status === "ready") await this.#client.quit().catch(() => undefined);
+    this.#client.disconnect();
+  }
+
+  #key(name: CounterName): string {
+    const key = this.#prefix + name;
+    if (name.startsWith(reserved) || key.startsWith(reserved)) {
+      throw new CounterError(
+        "invalid-counter-id",
+        `expected a name that does not begin with "${reserved}", which is kept for the service itself, got ${quote(name)}`,
+      );
+    }
+    return key;
+  }
+
+  /** Runs a script that writes, and waits for the replicas where that is asked for. */
+  async #write(script: Script, key: string, args: readonly string[]): Promise<readonly string[]> {
+    return this.#send(
+      async () => {
+        const reply = await this.#run(script, key, args);
+        if (this.#waitReplicas > 0) await this.#confirm();
+        return reply as string[];
+      },
+      { consumes: true },
+    );
+  }
+
+  async #run(script: Script, key: string, args: readonly string[]): Promise<unknown> {
+    try {
+      return await this.#client.evalsha(script.sha1, 1, key, ...args);
+    } catch (error) {
+      // The one command that is sent twice: a server that does not know the script has not run it.
+      if (isReply(error) && error.message.startsWith("NOSCRIPT")) {
+        return this.#client.eval(script.lua, 1, key, ...args);
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Resolves when enough replicas have all that was written on this connection before. One WAIT is in flight, and those
+   * who come meanwhile share the next.
+   */
+  async #confirm(): Promise<void> {
+    const connection = this.#connection;
+    this.#nextWait ??= this.#waitInHand.then(() => {
+      this.#nextWait = undefined;
+      // Half of the deadline, so that the server's count comes back before the client gives up.
+      const wait = this.#client.wait(this.#waitReplicas, Math.ceil(this.#deadlineMs / 2));
+      this.#waitInHand = wait.catch(() => undefined);
+      return wait;
+    });
+    const replicas = await this.#nextWait;
+    if (connection !== this.#connection || replicas < this.#waitReplicas) {
+      const got = connection === this.#connection ? String(replicas) : "a lost connection";
+      throw new CounterError(
+        "store-unavailable",
+        `expected ${this.#waitReplicas} replicas to confirm the write, got ${got}`,
+        { consumed: true },
+      );
+    }
+  }
+
+  /**
+   * @param consumes whether a call whose fate is unknown may have taken numbers
+   */
+  async #send<T>(call: () => Promise<T>, { consumes }: { consumes: boolean }): Promise<T> {
+    if (this.#obstacle !== undefined) throw new CounterError("store-unavailable", this.#obstacle);
+    const sent = call();
+    this.#inHand.add(sent);
+    try {
+      return await sent;
+    } catch (error) {
+      throw explain(error as Error, consumes);
+    } finally {
+      this.#inHand.delete(sent);
+    }
+  }
+
+  /** Reads the settings of every server that takes writes, once for each connection. */
+  async #inspect(): Promise<void> {
+    const connection = this.#connection;
+    const servers = this.#client instanceof Cluster ? this.#client.nodes("master") : [this.#client];
+    let risks: string[];
+    try {
+      const found = await Promise.all(
+        servers.map(async (server) => findDurabilityRisks(await readSettings(server))),
+      );
+      risks = [...new Set(found.flat())];
+    } catch (error) {
+      if (!isReply(error)) {
+        // The connection was lost again: the next one is inspected anew.
+        this.#report(error as Error);
+        return;
+      }
+      risks = [`its settings are not known: ${error.message}`];
+    }
+    if (connection !== this.#connection) return;
+    for (const risk of risks)
+      this.#log.warn({ store: this.description }, `Redis may lose answered numbers: ${risk}`);
+    if (risks.length > 0 && this.#requireDurable) {
+      this.#obstacle = `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${risks.join("; ")}`;
+      throw new Error(this.#obstacle);
+    }
+    if (this.#lastProblem !== undefined)
+      this.#log.info({ store: this.description }, "Redis can be reached again");
+    this.#lastProblem = undefined;
+    this.#obstacle = undefined;
+  }
+
+  /** Logs what keeps the store from Redis: once for each kind of problem, not for each attempt. */
+  #report(error: Error): void {
+    // Several addresses that refuse are one AggregateError, whose message is empty.
+    const problem = error.message || (error as NodeJS.ErrnoException).code || error.name;
+    if (problem === this.#lastProblem || this.#closing !== undefined) return;
+    this.#lastProblem = problem;
+    this.#log.warn(
+      { store: this.description, err: error },
+      `expected a connection to Redis, got ${quote(problem)}`,
+    );
+  }
+}
+
+const unreachable = "expected a connection to Redis, but there is none now";
+
+function isReply(error: unknown): error is Error {
+  return error instanceof Error && error.name === "ReplyError";
+}
+
+function unreadable(key: string, value: string | undefined): CounterError {
+  return new CounterError(
+    "counter-unreadable",
+    `expected an integer from 0 to ${maxValue} under the key ${quote(key)}, got ${quote(value ?? "")}`,
+  );
+}
+
+/** An error reply means that nothing was done; anything else leaves open whether the command was run. */
+function explain(error: Error, consumes: boolean): CounterError {
+  if (error instanceof CounterError) return error;
+  if (!isReply(error)) {
+    return new CounterError("store-unavailable", "expected an answer of Redis in time, got none", {
+      consumed: consumes,
+      cause: error,
+    });
+  }
+  const [code = ""] = error.message.split(" ", 1);
+  if (code === "WRONGTYPE") {
+    return new CounterError(
+      "counter-unreadable",
+      "expected a string under the counter's key, got another type",
+      {
+        cause: error,
+      },
+    );
+  }
+  if (code === "OOM") {
+    return new CounterError("store-full", "expected room in Redis, but its memory is full", { cause: error });
+  }
+  return new CounterError("store-unavailable", `expected Redis to do its work, got ${quote(code)}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,29 @@
+import { afterAll, beforeAll } from "@jest/globals";
+import { openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
+import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import {
+  type DynamodbEngine,
+  localAccount,
+  missingDynamodbLocal,
+  startDynalite,
+  startDynamodbLocal,
+} from "../../engines/dynamodb.ts";
+import { silentContext } from "../silent-context.ts";
+import { describeStoreContract } from "../store-contract.ts";
+
+describeWithEngine("dynalite", undefined, () => describeOn(startDynalite));
+describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () => describeOn(startDynamodbLocal));
+
+function describeOn(start: () => Promise<DynamodbEngine>): void {
+  let engine: DynamodbEngine;
+
+  beforeAll(async () => {
+    engine = await start();
+  });
+
+  afterAll(() => engine?.stop());
+
+  describeStoreContract("the DynamoDB store", () =>
+    openDynamodbStore({ ...localAccount, endpoint: engine.endpoint, createTable: true }, silentContext()),
+  );
+}

@@ -1,0 +1,355 @@
+import {
+  type AttributeValue,
+  CreateTableCommand,
+  DeleteTableCommand,
+  DescribeTableCommand,
+  type DynamoDBClient,
+  GetItemCommand,
+  PutItemCommand,
+  UpdateItemCommand,
+} from "@aws-sdk/client-dynamodb";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import type { CounterName } from "../../../src/counter/counter-name.ts";
+import { Counters } from "../../../src/counter/counters.ts";
+import { maxValue, type Store } from "../../../src/counter/store.ts";
+import { createDynamodbClient } from "../../../src/store/dynamodb/dynamodb-client.ts";
+import { type DynamodbStoreOptions, openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
+import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import {
+  type DynamodbEngine,
+  localAccount,
+  missingDynamodbLocal,
+  startDynalite,
+  startDynamodbLocal,
+} from "../../engines/dynamodb.ts";
+import { freePort } from "../../engines/engine.ts";
+import { FaultProxy } from "../../engines/fault-proxy.ts";
+import { answersLater } from "../answers-later.ts";
+import { silentContext } from "../silent-context.ts";
+import { commit, newCounter, rejection, sequence, take } from "../store-contract.ts";
+import { untilLonger, untilTrue } from "../until.ts";
+
+describeWithEngine("the DynamoDB store on dynalite", undefined, () => describeOn(startDynalite));
+describeWithEngine("the DynamoDB store on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
+  describeOn(startDynamodbLocal),
+);
+
+function describeOn(start: () => Promise<DynamodbEngine>): void {
+  let engine: DynamodbEngine;
+  let client: DynamoDBClient;
+  const ends: (() => Promise<unknown>)[] = [];
+
+  async function open(options: DynamodbStoreOptions = {}, context = silentContext()): Promise<Store> {
+    const store = await openDynamodbStore(
+      { ...localAccount, endpoint: engine.endpoint, createTable: true, ...options },
+      context,
+    );
+    ends.push(() => store.close());
+    return store;
+  }
+
+  async function openProxy(port = engine.port): Promise<FaultProxy> {
+    const proxy = await FaultProxy.open(port);
+    ends.push(() => proxy.close());
+    return proxy;
+  }
+
+  async function put(counter: CounterName, value: AttributeValue): Promise<void> {
+    const item = { id: { S: counter }, lastValue: value };
+    await client.send(new PutItemCommand({ TableName: "AtomicCounters", Item: item }));
+  }
+
+  async function get(counter: CounterName): Promise<AttributeValue | undefined> {
+    const input = { TableName: "AtomicCounters", Key: { id: { S: counter } }, ConsistentRead: true };
+    return (await client.send(new GetItemCommand(input))).Item?.["lastValue"];
+  }
+
+  beforeAll(async () => {
+    engine = await start();
+    client = createDynamodbClient({ ...localAccount, endpoint: engine.endpoint });
+    await (await open()).close();
+  });
+
+  afterAll(async () => {
+    client?.destroy();
+    await engine?.stop();
+  });
+
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  });
+
+  test("goes on from what the older libraries wrote, and they from what it writes", async () => {
+    const store = await open();
+    const counter = newCounter();
+    const older = new UpdateItemCommand({
+      TableName: "AtomicCounters",
+      Key: { id: { S: counter } },
+      AttributeUpdates: { lastValue: { Action: "ADD", Value: { N: "1" } } },
+      ReturnValues: "UPDATED_NEW",
+    });
+    await client.send(older);
+    await client.send(older);
+    expect(await take(store, counter)).toBe(3);
+    expect((await client.send(older)).Attributes).toEqual({ lastValue: { N: "4" } });
+    expect(await take(store, counter)).toBe(5);
+  });
+
+  test("counts in an item that has other attributes and no value yet, and keeps them", async () => {
+    const store = await open();
+    const counter = newCounter();
+    const item = { id: { S: counter }, owner: { S: "team" } };
+    await client.send(new PutItemCommand({ TableName: "AtomicCounters", Item: item }));
+    expect(await rejection(store.commit(counter, [{ by: 1 }], { create: false }))).toMatchObject({
+      code: "counter-not-found",
+    });
+    expect(await take(store, counter)).toBe(1);
+    const { Item } = await client.send(
+      new GetItemCommand({ TableName: "AtomicCounters", Key: { id: { S: counter } } }),
+    );
+    expect(Item).toEqual({ ...item, lastValue: { N: "1" } });
+  });
+
+  test("uses the table and attributes that are configured, and creates the table billed on demand", async () => {
+    const options = { table: "Builds", keyAttribute: "key", valueAttribute: "counter_value" };
+    const [one, other] = await Promise.all([open(options), open(options)]);
+    const counter = newCounter();
+    expect(await Promise.all([take(one, counter), take(other, counter)])).toContain(2);
+    const { Item } = await client.send(
+      new GetItemCommand({ TableName: "Builds", Key: { key: { S: counter } } }),
+    );
+    expect(Item).toEqual({ key: { S: counter }, counter_value: { N: "2" } });
+    const { Table } = await client.send(new DescribeTableCommand({ TableName: "Builds" }));
+    expect(Table?.BillingModeSummary?.BillingMode ?? "PAY_PER_REQUEST").toBe("PAY_PER_REQUEST");
+    expect(Table?.ProvisionedThroughput?.WriteCapacityUnits ?? 0).toBe(0);
+  });
+
+  test.each<AttributeValue>([
+    { S: "5" },
+    { N: "-1" },
+    { N: "1.5" },
+    { N: "9007199254740992" },
+    { N: "1e30" },
+    { BOOL: true },
+    { NULL: true },
+    { L: [{ N: "5" }] },
+    { NS: ["5"] },
+  ])("refuses the attribute %j and leaves it as it is", async (value) => {
+    const store = await open();
+    const counter = newCounter();
+    await put(counter, value);
+    const before = await get(counter);
+    for (const attempt of [
+      () => store.commit(counter, [{ by: 1 }, { by: 3 }], { create: true }),
+      () => store.commit(counter, [{ by: 1 }], { create: false }),
+      () => store.commit(counter, [{ by: maxValue }], { create: true }),
+      () => store.peek(counter),
+      () => store.set(counter, 10, { force: false }),
+      () => store.set(counter, 10, { force: true }),
+    ]) {
+      expect(await rejection(attempt())).toMatchObject({
+        code: "counter-unreadable",
+        consumed: false,
+        message: expect.stringMatching(/^expected an integer \(N\) .* "lastValue" .* got /),
+      });
+    }
+    expect(await get(counter)).toEqual(before);
+  });
+
+  test("spends one UpdateItem on a whole batch", async () => {
+    const proxy = await openProxy();
+    const counters = new Counters(await open({ endpoint: `http://127.0.0.1:${proxy.port}` }));
+    const counter = newCounter();
+    await counters.increment(counter);
+    proxy.requests.length = 0;
+    const given = await Promise.all(sequence(1, 100).map(() => counters.increment(counter)));
+    expect(given).toEqual(sequence(2, 101));
+    // The first goes alone, and the 99 behind it share one.
+    expect(updatesIn(proxy)).toBe(2);
+  });
+
+  describe("says at the start what has to be changed, when there is", () => {
+    test("no table", async () => {
+      const error = await rejection(open({ table: "Missing", createTable: false }));
+      expect(error).toMatchObject({ code: "store-unavailable", consumed: false });
+      expect(error.message).toMatch(/expected the table "Missing".*DYNAMODB_CREATE_TABLE/);
+    });
+
+    test("another key", async () => {
+      for (const [keyAttribute, type] of [
+        ["name", "S"],
+        ["id", "N"],
+      ] as const) {
+        const table = `Other-${keyAttribute}`;
+        await client.send(
+          new CreateTableCommand({
+            TableName: table,
+            AttributeDefinitions: [{ AttributeName: keyAttribute, AttributeType: type }],
+            KeySchema: [{ AttributeName: keyAttribute, KeyType: "HASH" }],
+            BillingMode: "PAY_PER_REQUEST",
+          }),
+        );
+        await untilTrue(async () => {
+          const { Table } = await client.send(new DescribeTableCommand({ TableName: table }));
+          return Table?.TableStatus === "ACTIVE";
+        });
+        const error = await rejection(open({ table, createTable: false }));
+        expect(error).toMatchObject({ code: "store-unavailable", consumed: false });
+        expect(error.message).toMatch(/check DYNAMODB_KEY_ATTRIBUTE/);
+      }
+    });
+
+    test("no credentials", async () => {
+      const none = async () => {
+        throw Object.assign(new Error("no providers"), { name: "CredentialsProviderError" });
+      };
+      const error = await rejection(open({ credentials: none }));
+      expect(error).toMatchObject({ code: "store-unavailable", consumed: false });
+      expect(error.message).toMatch(/expected AWS credentials.*AWS_ACCESS_KEY_ID/);
+    });
+  });
+
+  test("refuses while the table is gone, naming it", async () => {
+    const store = await open({ table: "Short-lived" });
+    await client.send(new DeleteTableCommand({ TableName: "Short-lived" }));
+    await untilTrue(async () => (await store.check().catch((error) => error)) !== undefined);
+    expect(await rejection(take(store, newCounter()))).toMatchObject({
+      code: "store-unavailable",
+      consumed: false,
+      message: expect.stringContaining('expected the table "Short-lived"'),
+    });
+  });
+
+  describe("when the connection fails", () => {
+    test("sends a lost commit again, which may skip a number and never repeats one", async () => {
+      const proxy = await openProxy();
+      const store = await open({ endpoint: `http://127.0.0.1:${proxy.port}` });
+      const counter = newCounter();
+      await take(store, counter);
+      proxy.faults.dropsReplies = true;
+      const next = take(store, counter);
+      await untilTrue(async () => (await get(counter))?.N === "2");
+      proxy.mend();
+      proxy.cut();
+      expect(await next).toBe(3);
+    });
+
+    test("does not send a set again whose answer was lost", async () => {
+      const proxy = await openProxy();
+      const store = await open({ endpoint: `http://127.0.0.1:${proxy.port}` });
+      const counter = newCounter();
+      await put(counter, { N: "70" });
+      let sets = 0;
+      proxy.onRequest = (text) => {
+        if (!/UpdateItem/.test(text)) return;
+        sets += 1;
+        proxy.faults.dropsReplies = true;
+      };
+      const error = rejection(store.set(counter, 50, { force: true }));
+      await untilTrue(async () => (await get(counter))?.N === "50");
+      await put(counter, { N: "60" });
+      proxy.mend();
+      proxy.cut();
+      expect(await error).toMatchObject({ code: "store-unavailable", consumed: true });
+      expect(sets).toBe(1);
+      expect(await get(counter)).toEqual({ N: "60" });
+    });
+
+    test("gives up after the deadline when nothing is answered", async () => {
+      const proxy = await openProxy();
+      const store = await open({ endpoint: `http://127.0.0.1:${proxy.port}`, deadlineMs: 300 });
+      const counter = newCounter();
+      proxy.faults.isStalled = true;
+      expect(await rejection(take(store, counter))).toMatchObject({
+        code: "store-unavailable",
+        consumed: true,
+      });
+      expect(await rejection(store.peek(counter))).toMatchObject({
+        code: "store-unavailable",
+        consumed: false,
+      });
+      expect(await rejection(store.check())).toMatchObject({ code: "store-unavailable", consumed: false });
+      proxy.mend();
+      proxy.cut();
+      await answersLater(store);
+      expect(await take(store, counter)).toBeGreaterThan(0);
+    });
+
+    test("answers in time by refusing, when the engine is slow, and bounds the queue", async () => {
+      const proxy = await openProxy();
+      const store = await open({ endpoint: `http://127.0.0.1:${proxy.port}`, deadlineMs: 300 });
+      const counters = new Counters(store, { maxWaiting: 100 });
+      const counter = newCounter();
+      proxy.faults.delayMs = 600;
+      const results = await Promise.allSettled(sequence(1, 150).map(() => counters.increment(counter)));
+      const codes = results.map((result) => (result.status === "rejected" ? result.reason.code : "answered"));
+      expect(codes.filter((code) => code === "overloaded")).toHaveLength(50);
+      expect(codes.filter((code) => code === "store-unavailable")).toHaveLength(100);
+    });
+
+    test("opens without an engine, refuses until there is one, then creates the table and serves", async () => {
+      const endpoint = `http://127.0.0.1:${await freePort()}`;
+      const context = silentContext();
+      const store = await open({ endpoint, table: "Late" }, context);
+      expect(context.lines).toEqual([
+        { level: "warn", message: "expected DynamoDB to answer, but it does not" },
+      ]);
+      expect(await rejection(store.check())).toMatchObject({ code: "store-unavailable", consumed: false });
+      const late = await FaultProxy.open(engine.port, Number(new URL(endpoint).port));
+      ends.push(() => late.close());
+      await answersLater(store);
+      expect(await take(store, newCounter())).toBe(1);
+    });
+
+    test("refuses without consuming when nobody listens", async () => {
+      const store = await open({ endpoint: `http://127.0.0.1:${await freePort()}`, createTable: false });
+      expect(await rejection(take(store, newCounter()))).toMatchObject({
+        code: "store-unavailable",
+        consumed: false,
+      });
+      await store.close();
+      expect(await rejection(take(store, newCounter()))).toMatchObject({
+        code: "store-unavailable",
+        consumed: false,
+      });
+    });
+  });
+
+  test("repeats no answered number when the engine is killed and restarted under load", async () => {
+    const instances = await Promise.all(sequence(1, 3).map(() => open({ deadlineMs: 2_000 })));
+    const counter = newCounter();
+    const answered: number[] = [];
+    let isDone = false;
+    const load = instances.flatMap((store) => {
+      const counters = new Counters(store);
+      return sequence(1, 16).map(async () => {
+        let last = 0;
+        while (!isDone) {
+          try {
+            const number = await counters.increment(counter);
+            expect(number).toBeGreaterThan(last);
+            last = number;
+            answered.push(number);
+          } catch (error) {
+            expect(error).toMatchObject({ code: "store-unavailable" });
+            await new Promise((resolve) => setTimeout(resolve, 50));
+          }
+        }
+      });
+    });
+    for (let round = 0; round < 2; round += 1) {
+      await untilLonger(answered, 200);
+      await engine.kill();
+      await engine.restart();
+    }
+    await untilLonger(answered, 100);
+    isDone = true;
+    await Promise.all(load);
+    expect(new Set(answered).size).toBe(answered.length);
+    expect(await commit(instances[0] as Store, counter, [1])).toEqual([expect.any(Number)]);
+  });
+}
+
+function updatesIn(proxy: FaultProxy): number {
+  return proxy.requests.join("").match(/x-amz-target: DynamoDB_\w+\.UpdateItem/gi)?.length ?? 0;
+}

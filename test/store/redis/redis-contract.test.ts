@@ -1,0 +1,22 @@
+import { afterAll, beforeAll } from "@jest/globals";
+import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
+import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { silentContext } from "../silent-context.ts";
+import { describeStoreContract } from "../store-contract.ts";
+
+describeWithEngine("Redis", missingRedis, () => {
+  let redis: RedisEngine;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+
+  afterAll(() => redis?.stop());
+
+  describeStoreContract("the Redis store", () => openRedisStore({ url: redis.url }, silentContext()));
+
+  describeStoreContract("the Redis store with a prefix in another database", () =>
+    openRedisStore({ url: `${redis.url}/3`, prefix: "team:" }, silentContext()),
+  );
+});
