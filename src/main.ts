@@ -26,8 +26,10 @@ async function main(): Promise<void> {
   const server = await startServer(config, { log, onFatal: () => void stop(1) });
   async function stop(exitCode: number): Promise<void> {
     isStopping = true;
+    // A store that fails while a signal's drain goes on must still show in the exit code.
+    process.exitCode = exitCode;
     await server.close();
-    process.exit(exitCode);
+    process.exit();
   }
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {

@@ -66,7 +66,8 @@ export class ActiveCounters<Known> {
    * One caller per counter at a time; it calls `leave` when done.
    */
   async enter(name: CounterName): Promise<ActiveCounter<Known>> {
-    await this.#counters.get(name)?.retiring;
+    // Nothing may be awaited between this look and `isBusy`, or the counter could be retired in that moment.
+    while (this.#counters.get(name)?.retiring !== undefined) await this.#counters.get(name)?.retiring;
     const counter = this.#counters.get(name) ?? this.#create(name);
     counter.isBusy = true;
     // Delete and set again: the map is in order of use.

@@ -19,8 +19,8 @@ const wantedBit = 0o1000;
 
 export class CounterLocks {
   readonly #staleMs: number;
-  /** The inode of each lock that is ours, by the path of the counter's value file. */
-  readonly #held = new Map<string, number>();
+  /** What identifies each lock that is ours (undefined where that cannot be known), by its path. */
+  readonly #held = new Map<string, string | undefined>();
   /** What proper-lockfile works with: the file system, but a lock that is not ours any more is never removed. */
   readonly #fs = {
     mkdirSync: fs.mkdirSync,
@@ -28,8 +28,8 @@ export class CounterLocks {
     utimesSync: fs.utimesSync,
     realpathSync: fs.realpathSync,
     rmdirSync: (lockPath: string) => {
-      const inode = this.#held.get(lockPath);
-      if (inode === undefined || inode === inodeOf(lockPath)) fs.rmdirSync(lockPath);
+      const isStale = !this.#held.has(lockPath);
+      if (isStale || this.#held.get(lockPath) === lookAt(lockPath)?.identity) fs.rmdirSync(lockPath);
     },
   };
 
@@ -48,7 +48,7 @@ export class CounterLocks {
         fs: this.#fs,
         onCompromised: () => this.#held.delete(lockPath),
       });
-      this.#held.set(lockPath, inodeOf(lockPath) ?? 0);
+      this.#held.set(lockPath, lookAt(lockPath)?.identity);
       return "held";
     } catch (error) {
       return errnoOf(error) === "ELOCKED" ? "busy" : { error };
@@ -74,8 +74,8 @@ export class CounterLocks {
   /** Whether somebody waits for a lock that we hold, or took it already. */
   isWanted(valuePath: string): boolean {
     const lockPath = lockPathOf(valuePath);
-    const stat = fs.statSync(lockPath, { throwIfNoEntry: false });
-    return stat === undefined || stat.ino !== this.#held.get(lockPath) || (stat.mode & wantedBit) !== 0;
+    const lock = lookAt(lockPath);
+    return lock === undefined || lock.identity !== this.#held.get(lockPath) || lock.isWanted;
   }
 
   /** Gives a lock up, if it is still ours. Never throws. */
@@ -94,6 +94,13 @@ function lockPathOf(valuePath: string): string {
   return `${valuePath}.lock`;
 }
 
-function inodeOf(path: string): number | undefined {
-  return fs.statSync(path, { throwIfNoEntry: false })?.ino;
+/** Undefined for a lock that is not there, or cannot be looked at. */
+function lookAt(lockPath: string): { identity: string; isWanted: boolean } | undefined {
+  try {
+    const { ino, birthtimeMs, mode } = fs.statSync(lockPath);
+    // The inode alone would not do: file systems give the number of a removed one to the next that is made.
+    return { identity: `${ino} ${birthtimeMs}`, isWanted: (mode & wantedBit) !== 0 };
+  } catch {
+    return undefined;
+  }
 }

@@ -15,6 +15,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { v4 as uuidv4 } from "uuid";
 import { maxValue } from "../../counter/store.ts";
 import { errnoOf, openDirectory, sync } from "./io.ts";
@@ -37,6 +38,9 @@ export interface Token extends Mark {
 export class FenceDamagedError extends Error {
   override readonly name = "FenceDamagedError";
 }
+
+/** How often a directory is listed before an odd listing is believed. */
+const mostLooks = 4;
 
 const tokenName = /^(0|[1-9]\d{0,15})(?:-([1-9]\d{0,15}))?$/;
 
@@ -85,10 +89,13 @@ export async function readToken(directory: string): Promise<Token | undefined> {
     const tokens = names.map(parseToken).filter((token) => token !== undefined);
     const [first, second] = tokens.sort((a, b) => b.value - a.value || b.highest - a.highest);
     if (first && !second) return first;
-    if (looks < 4) await new Promise((resolve) => setTimeout(resolve, looks));
-    else if (!first)
-      throw new FenceDamagedError(`expected one file named after a number, got ${names.length} others`);
-    else return mergeTokens(directory, first, tokens.slice(1));
+    if (looks >= mostLooks) {
+      if (!first)
+        throw new FenceDamagedError(`expected one file named after a number, got ${names.length} others`);
+      // Still there after the others were seen, and no name comes back: so none of them is the one that stands.
+      if (isStanding(directory, first)) return mergeTokens(directory, first, tokens.slice(1));
+    }
+    await sleep(looks);
   }
 }
 

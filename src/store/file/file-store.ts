@@ -121,6 +121,8 @@ class FileStore implements Store {
   #isSuspect = false;
   #proving: Promise<void> | undefined;
   #isFailed = false;
+  /** The calls in hand: `close` waits for them, for it closes the descriptors that they sync. */
+  readonly #calls = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
   constructor(directory: StorageDir, { lockStaleMs, lockWaitMs }: FileStoreOptions, context: StoreContext) {
@@ -143,25 +145,31 @@ class FileStore implements Store {
     });
   }
 
-  async commit(
+  commit(
     name: CounterName,
     claims: readonly Claim[],
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
-    return this.#change(name, create, (mark) => {
+    const change = this.#change(name, create, (mark) => {
       const { next, outcomes } = allocate(mark.value, claims);
       return { to: next === mark.value ? undefined : moveMark(mark, next), result: outcomes };
     });
+    return this.#inHand(change);
   }
 
-  async set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
-    await this.#change(name, true, (mark) => {
+  set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
+    const change = this.#change<void>(name, true, (mark) => {
       if (value < mark.value && !force) throw loweringRefused(mark.value, value);
       return { to: moveMark(mark, value), result: undefined };
     });
+    return this.#inHand(change);
   }
 
-  async peek(name: CounterName): Promise<number | undefined> {
+  peek(name: CounterName): Promise<number | undefined> {
+    return this.#inHand(this.#peek(name));
+  }
+
+  async #peek(name: CounterName): Promise<number | undefined> {
     this.#checkAlive();
     try {
       const { mark, token } = await this.#look(name);
@@ -187,9 +195,17 @@ class FileStore implements Store {
   }
 
   async #close(): Promise<void> {
+    await Promise.allSettled(this.#calls);
     await this.#active.close();
     await this.#syncs.drain();
     this.#directory.close();
+  }
+
+  #inHand<T>(call: Promise<T>): Promise<T> {
+    const end = () => this.#calls.delete(call);
+    this.#calls.add(call);
+    call.then(end, end);
+    return call;
   }
 
   /**
@@ -246,7 +262,7 @@ class FileStore implements Store {
   async #look(name: CounterName): Promise<Seen> {
     try {
       const token = await readToken(this.#fencePath(name));
-      return token ? this.#lookBehindFence(name, token) : await this.#lookWithoutFence(name);
+      return await (token ? this.#lookBehindFence(name, token) : this.#lookWithoutFence(name));
     } catch (error) {
       if (error instanceof FenceDamagedError) {
         throw counterUnreadable(name, `its fence is damaged: ${error.message}`, error);
@@ -257,7 +273,7 @@ class FileStore implements Store {
     }
   }
 
-  #lookBehindFence(name: CounterName, token: Token): Seen {
+  async #lookBehindFence(name: CounterName, token: Token): Promise<Seen> {
     const { log } = this.#context;
     const file = readValueFile(path.join(this.#directory.root, name));
     if (file.state !== "number") {
@@ -266,6 +282,8 @@ class FileStore implements Store {
       return { token, mark: token };
     }
     if (file.value <= token.highest) return { token, mark: token };
+    // Not by hand, but by a commit between the two looks.
+    if (!isStanding(this.#fencePath(name), token)) return this.#look(name);
     log.warn(
       { counter: name, fence: token.value, value: file.value },
       "the value file was raised by hand: it counts",
@@ -297,6 +315,7 @@ class FileStore implements Store {
   /** Steps 3 and 4. Resolves to false when somebody else moved the fence first. */
   async #move(counter: Counter, known: Known, to: Token): Promise<boolean> {
     const fencePath = this.#fencePath(counter.name);
+    const isFirst = known.token === undefined;
     let durable: Promise<void>;
     if (known.token) {
       const { token, fd } = known as Known & { token: Token; fd: number };
@@ -307,13 +326,16 @@ class FileStore implements Store {
       known.fd = built.fd;
       if (!irrevocably(() => putUpFence(built, fencePath))) return false;
       durable = this.#syncShared(this.#directory.fencesFd);
-      // An old value file is the only durable copy until then: it must not be replaced before.
-      await durable.catch(() => {});
     }
     known.token = to;
     known.mark = to;
     counter.isUnsettled = true;
-    const [synced, published] = await Promise.allSettled([durable, this.#publish(counter, known)]);
+    const publish = () => this.#publish(counter, known);
+    // Until the first fence is durable an old value file is the only copy that is: it must not be replaced before.
+    const [synced, published] = await Promise.allSettled([
+      durable,
+      isFirst ? durable.then(publish) : publish(),
+    ]);
     if (synced.status === "rejected") {
       throw new CounterError("store-unavailable", `${synced.reason.message}`, {
         consumed: true,
@@ -383,20 +405,22 @@ class FileStore implements Store {
     }
   }
 
-  async #sync(fd: number): Promise<void> {
-    try {
-      await sync(fd);
-    } catch (error) {
-      throw this.#fail(error);
-    }
+  #sync(fd: number): Promise<void> {
+    return this.#durably(sync(fd));
   }
 
-  async #syncShared(fd: number): Promise<void> {
+  #syncShared(fd: number): Promise<void> {
+    return this.#durably(this.#syncs.add(fd, undefined));
+  }
+
+  async #durably(syncing: Promise<void>): Promise<void> {
     try {
-      await this.#syncs.add(fd, undefined);
+      await syncing;
     } catch (error) {
       throw this.#fail(error);
     }
+    // The kernel reports a lost write once: a sync that succeeds after a failed one proves nothing.
+    this.#checkAlive();
   }
 
   /** After a failed sync of a fence nobody knows what is on the disk: the end of this process. */
@@ -458,5 +482,5 @@ function irrevocably<T>(take: () => T): T {
 
 /** Whether a file is there but cannot be used for what it is or whose it is: waiting will not help. */
 function isForbidden(error: unknown): boolean {
-  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO"].includes(errnoOf(error) ?? "");
+  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO", "ESPIPE"].includes(errnoOf(error) ?? "");
 }

@@ -27,7 +27,7 @@ export function valueText(value: number): string {
   return `${value}\n`;
 }
 
-/** More than any number needs; a longer file is not read any further. */
+/** More than any number needs: a longer file is not read any further, and a longer line is no number. */
 const longestBytes = 4096;
 const numberLine = /^[ \t]*([+-]?)0*(\d{1,16})[ \t\r]*$/;
 
@@ -44,8 +44,9 @@ onExit(() => {});
 export function readValueFile(path: string): ValueFile {
   const text = readStart(path);
   if (text === undefined) return { state: "missing" };
-  const [line = ""] = text.split("\n", 1);
-  const match = numberLine.exec(line);
+  const line = text.split("\n", 1)[0] as string;
+  // A line that does not end within what is read may go on with more digits.
+  const match = line.length < longestBytes ? numberLine.exec(line) : undefined;
   const value = match ? Number(`${match[1]}${match[2]}`) : Number.NaN;
   if (!Number.isSafeInteger(value) || value < 0) {
     const got = text === "" ? "an empty file" : JSON.stringify(line.slice(0, 40));
@@ -87,8 +88,9 @@ function readStart(path: string): string | undefined {
  */
 export function replaceValueFile(path: string, text: string): boolean {
   try {
-    // The options object is changed by the call. Mode and owner are given, or every write would stat the old file for them.
-    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { ...owner } });
+    // Mode and owner are given (-1: ours, as it is), or every write would stat the old file for them. The call changes its
+    // options, so they are made each time.
+    writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { uid: -1, gid: -1 } });
     return isSaying(path, text);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return false;
@@ -116,4 +118,3 @@ export function overwriteValueFile(path: string, text: string): boolean {
 }
 
 const fileMode = 0o666 & ~process.umask();
-const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
