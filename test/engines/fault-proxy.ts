@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 export interface Faults {
   /** Bytes that the engine answers are thrown away: the request is done, its answer lost. */
   dropsReplies: boolean;
-  /** Nothing is carried any more, either way, but connections stay open and are still taken. */
+  /** Everything is held back, either way, until the proxy is mended; connections stay open and are still taken. */
   isStalled: boolean;
   /** How long each piece is held back on its way to the engine, in milliseconds. */
   delayMs: number;
@@ -20,6 +20,7 @@ export class FaultProxy {
   onRequest: (text: string) => void = () => undefined;
   readonly #server;
   readonly #sockets = new Set<Socket>();
+  readonly #held: (() => void)[] = [];
 
   private constructor(enginePort: number) {
     this.#server = createServer((client) => {
@@ -34,8 +35,10 @@ export class FaultProxy {
             this.requests.push(data.toString("latin1"));
             this.onRequest(data.toString("latin1"));
           }
-          if (this.faults.isStalled || (!isRequest && this.faults.dropsReplies)) return;
-          if (isRequest && this.faults.delayMs > 0) setTimeout(() => to.write(data), this.faults.delayMs);
+          if (!isRequest && this.faults.dropsReplies) return;
+          if (this.faults.isStalled) this.#held.push(() => to.write(data));
+          else if (isRequest && this.faults.delayMs > 0)
+            setTimeout(() => to.write(data), this.faults.delayMs);
           else to.write(data);
         });
         from.on("error", () => undefined);
@@ -64,9 +67,10 @@ export class FaultProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Carries everything faithfully again. */
+  /** Carries everything faithfully again, what was held back first. */
   mend(): void {
     Object.assign(this.faults, { dropsReplies: false, isStalled: false, delayMs: 0 });
+    for (const carry of this.#held.splice(0)) carry();
   }
 
   /** Refuses connections from now on; may be called twice. */

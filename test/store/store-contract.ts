@@ -1,8 +1,8 @@
-import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import type { CounterName } from "../../src/counter/counter-name.ts";
 import type { CounterError, ErrorCode } from "../../src/counter/errors.ts";
 import { allocate, type Claim, maxValue, type Outcome, type Store } from "../../src/counter/store.ts";
+import { newCounter } from "./new-counter.ts";
 
 /**
  * The contract of `src/counter/store.ts` as one suite, which every store has to pass.
@@ -494,11 +494,6 @@ export function describeStoreContract(name: string, openInstance: () => Promise<
       }
     });
   });
-}
-
-/** A counter that no test has used. */
-export function newCounter(): CounterName {
-  return randomUUID() as CounterName;
 }
 
 /** Commits one batch; each claim's number, or the code with which it was refused. */

@@ -9,8 +9,9 @@ import { freePort } from "../../engines/engine.ts";
 import { FaultProxy } from "../../engines/fault-proxy.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { answersLater } from "../answers-later.ts";
+import { newCounter } from "../new-counter.ts";
 import { silentContext } from "../silent-context.ts";
-import { commit, newCounter, rejection, sequence, take } from "../store-contract.ts";
+import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilLonger, untilTrue } from "../until.ts";
 
 describeWithEngine("the Redis store", missingRedis, () => {
