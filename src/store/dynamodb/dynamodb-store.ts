@@ -9,8 +9,7 @@ import {
   type UpdateItemCommandOutput,
 } from "@aws-sdk/client-dynamodb";
 import { type CounterName, quote } from "../../counter/counter-name.ts";
-import { counterNotFound } from "../../counter/counters.ts";
-import { CounterError } from "../../counter/errors.ts";
+import { CounterError, counterNotFound } from "../../counter/errors.ts";
 import {
   allocate,
   type Claim,
@@ -239,7 +238,7 @@ class DynamodbStore implements Store {
   async #commitWhatFits(name: CounterName, claims: readonly Claim[], create: boolean): Promise<Outcome[]> {
     for (let race = 0; race < maxRaces; race += 1) {
       const last = await this.peek(name);
-      if (last === undefined && !create) throw new CounterError("counter-not-found", counterNotFound);
+      if (last === undefined && !create) throw counterNotFound();
       const { next, outcomes } = allocate(last ?? 0, claims);
       if (next === last) return outcomes;
       const done = await this.#update(

@@ -1,21 +1,22 @@
 /**
  * The layout of STORAGE_DIR:
  *
- *     <uuid>           the value file of a counter
- *     <uuid>.lock/     its lock, while a process works on it
- *     <uuid>.<digits>  what a killed process left of a value file that it was writing
- *     .fence/<uuid>/   its fence, with one empty file named after the last number reserved
+ *     <name>           the value file of a counter
+ *     <name>.lock/     its lock, while a process works on it
+ *     <name>.<digits>  what a killed process left of a value file that it was writing
+ *     .fence/<name>/   its fence, with one empty file named after the last number reserved
  *     .new/            fences that are being built, and the probes that show that the disk can be written
  *
- * A name with a '.' is never a counter. Nothing of another process is ever removed, but what it left more than an hour ago.
+ * <name> is the file-safe spelling of the counter's name: a UUID as it is, lower-case and hyphenated. The Go original's
+ * files have UUIDs in other spellings as well. A name with a '.' is never a counter. Nothing of another process is ever removed, but what it left more than an hour ago.
  */
 import fs from "node:fs";
 import path from "node:path";
 import { v4 as uuidv4 } from "uuid";
-import { findUuidName } from "../../counter/counter-name.ts";
+import { findNameOfFile, findUuidName } from "../../counter/counter-name.ts";
 import { errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
 
-const leftover = /^[0-9a-f-]{36}\.\d+$/;
+const leftover = /^([a-z0-9_%A-F-]+)\.\d+$/;
 const leftoverAgeMs = 3_600_000;
 
 /**
@@ -103,7 +104,7 @@ export class StorageDir {
     const oldest = Date.now() - leftoverAgeMs;
     for await (const { name } of await fs.promises.opendir(this.root, { bufferSize: 1024 })) {
       if (!name.includes(".")) visit(name);
-      else if (leftover.test(name)) removeIfOlder(path.join(this.root, name), oldest);
+      else if (this.#isLeftover(name)) removeIfOlder(path.join(this.root, name), oldest);
     }
     for (const name of fs.readdirSync(this.nursery)) {
       const abandoned = path.join(this.nursery, name);
@@ -111,11 +112,17 @@ export class StorageDir {
       removeIfOlder(abandoned, oldest, `${abandoned}.abandoned`);
     }
   }
+
+  /** A file beside a counter that has a fence, as each has before its value file is written. Not so a file of the user's. */
+  #isLeftover(name: string): boolean {
+    const [, file] = leftover.exec(name) ?? [];
+    return file !== undefined && fs.existsSync(path.join(this.fences, file));
+  }
 }
 
 async function isEmpty(directory: string): Promise<boolean> {
   for await (const { name } of await fs.promises.opendir(directory)) {
-    if (findUuidName(name) !== undefined) return false;
+    if (findUuidName(name) !== undefined || findNameOfFile(name) !== undefined) return false;
   }
   return true;
 }

@@ -1,7 +1,6 @@
 import { Cluster } from "ioredis";
 import { type CounterName, quote } from "../../counter/counter-name.ts";
-import { counterNotFound } from "../../counter/counters.ts";
-import { CounterError } from "../../counter/errors.ts";
+import { CounterError, counterNotFound } from "../../counter/errors.ts";
 import {
   allocate,
   type Claim,
@@ -116,7 +115,7 @@ class RedisStore implements Store {
   ): Promise<readonly Outcome[]> {
     const key = this.#key(name);
     const [state, value] = await this.#write(commitScript, key, commitArguments(claims, create));
-    if (state === "missing") throw new CounterError("counter-not-found", counterNotFound);
+    if (state === "missing") throw counterNotFound();
     if (state === "unreadable") throw unreadable(key, value);
     return allocate(Number(value), claims).outcomes;
   }

@@ -8,7 +8,7 @@ import {
   type ActiveCountersOptions,
 } from "../../../src/store/file/active-counters.ts";
 import { CounterLocks } from "../../../src/store/file/counter-locks.ts";
-import { newCounter } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
 import { afterThisTest, cleanUpAfterEach, makeDirectory } from "./scratch.ts";
 
 cleanUpAfterEach();

@@ -3,7 +3,7 @@ import path from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { CounterLocks } from "../../../src/store/file/counter-locks.ts";
 import { systemError } from "../../faults/fs-shim.ts";
-import { newCounter } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
 import { afterThisTest, cleanUpAfterEach, failWith, makeDirectory } from "./scratch.ts";
 
 cleanUpAfterEach();

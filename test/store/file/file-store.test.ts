@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "@jest/globals";
 import { systemError } from "../../faults/fs-shim.ts";
-import { describeStoreContract, newCounter, rejection, take } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
+import { describeStoreContract, rejection, take } from "../store-contract.ts";
 import {
   cleanUpAfterEach,
   failWith,

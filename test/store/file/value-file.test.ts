@@ -10,7 +10,7 @@ import {
   valueText,
 } from "../../../src/store/file/value-file.ts";
 import { systemError } from "../../faults/fs-shim.ts";
-import { newCounter } from "../store-contract.ts";
+import { newCounter } from "../new-counter.ts";
 import { cleanUpAfterEach, failWith, makeDirectory } from "./scratch.ts";
 
 cleanUpAfterEach();
