@@ -9,7 +9,9 @@ const maxTimerMs = 2_147_483_647;
  * table in the README, which a test holds against this schema.
  */
 const schema = z.object({
-  STORE: oneOf("file").default("file").meta({ description: "Where counters live." }),
+  STORE: oneOf("file", "redis", "dynamodb").default("file").meta({
+    description: "Where counters live: file, redis or dynamodb.",
+  }),
   PORT: integer(0, 65_535)
     .default(8080)
     .meta({ description: "The TCP port to listen on; 0 takes any free one." }),
@@ -18,6 +20,39 @@ const schema = z.object({
     .optional()
     .meta({ description: "The address or host name to listen on; unset means all interfaces." }),
   STORAGE_DIR: z.string().default("data").meta({ description: "The directory of the file store." }),
+  REDIS_URL: z.string().default("redis://127.0.0.1:6379").meta({
+    description: "Where Redis is: redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://.",
+  }),
+  REDIS_PREFIX: z.string().default("").meta({
+    description: "What stands before every counter's name in its Redis key.",
+  }),
+  REDIS_REQUIRE_DURABLE: boolean().default(false).meta({
+    description:
+      "Whether a Redis whose settings let answered numbers be lost is refused, not just warned of.",
+  }),
+  REDIS_WAIT_REPLICAS: integer(0, 100).default(0).meta({
+    description: "How many Redis replicas must have a number before it is answered.",
+  }),
+  DYNAMODB_TABLE: z.string().default("AtomicCounters").meta({ description: "The DynamoDB table." }),
+  DYNAMODB_KEY_ATTRIBUTE: z.string().default("id").meta({
+    description: "The attribute with the counter's name, the key of the table.",
+  }),
+  DYNAMODB_VALUE_ATTRIBUTE: z.string().default("lastValue").meta({
+    description: "The attribute with the last number issued.",
+  }),
+  DYNAMODB_CREATE_TABLE: boolean().default(false).meta({
+    description: "Whether a missing table is created, billed on demand.",
+  }),
+  DYNAMODB_ENDPOINT: z.url({ error: "expected a URL" }).optional().meta({
+    description: "The URL of an engine other than Amazon's; on this machine it needs no credentials.",
+  }),
+  AWS_REGION: z.string().optional().meta({
+    description: "The region of the table; unset means as everywhere in AWS.",
+  }),
+  STORE_DEADLINE_MS: integer(100, 60_000).default(5_000).meta({
+    unit: "ms",
+    description: "The time after which a call to Redis or DynamoDB gives up.",
+  }),
   CREATE_COUNTERS: boolean()
     .default(true)
     .meta({ description: "Whether POST brings a counter that was never used into being; else it gets 404." }),
@@ -103,9 +138,26 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   }
   return Object.freeze({
     store: data.STORE,
+    file: { storageDir: data.STORAGE_DIR, lockStaleMs: data.LOCK_STALE_MS, lockWaitMs: data.LOCK_WAIT_MS },
+    redis: {
+      url: data.REDIS_URL,
+      prefix: data.REDIS_PREFIX,
+      requireDurable: data.REDIS_REQUIRE_DURABLE,
+      waitReplicas: data.REDIS_WAIT_REPLICAS,
+      deadlineMs: data.STORE_DEADLINE_MS,
+    },
+    dynamodb: {
+      table: data.DYNAMODB_TABLE,
+      keyAttribute: data.DYNAMODB_KEY_ATTRIBUTE,
+      valueAttribute: data.DYNAMODB_VALUE_ATTRIBUTE,
+      createTable: data.DYNAMODB_CREATE_TABLE,
+      deadlineMs: data.STORE_DEADLINE_MS,
+      ...(data.DYNAMODB_ENDPOINT !== undefined && { endpoint: data.DYNAMODB_ENDPOINT }),
+      ...(data.AWS_REGION !== undefined && { region: data.AWS_REGION }),
+      ...(isOnThisMachine(data.DYNAMODB_ENDPOINT) && !hasCredentials(env) && { credentials: anyCredentials }),
+    },
     port: data.PORT,
     host: data.HOST,
-    storageDir: data.STORAGE_DIR,
     createCounters: data.CREATE_COUNTERS,
     dialects: data.DIALECTS,
     rootDialect: data.ROOT_DIALECT,
@@ -113,10 +165,19 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     autobackupUrl: data.AUTOBACKUP_URL,
     logLevel: data.LOG_LEVEL,
     logRequests: data.LOG_REQUESTS,
-    lockStaleMs: data.LOCK_STALE_MS,
-    lockWaitMs: data.LOCK_WAIT_MS,
     drainTimeoutMs: data.DRAIN_TIMEOUT_MS,
   });
+}
+
+/** Local engines check no credentials, but the client will not send a request without. */
+const anyCredentials = { accessKeyId: "local", secretAccessKey: "local" };
+
+function isOnThisMachine(url: string | undefined): boolean {
+  return url !== undefined && ["localhost", "127.0.0.1", "[::1]"].includes(new URL(url).hostname);
+}
+
+function hasCredentials(env: Readonly<Record<string, string | undefined>>): boolean {
+  return [env["AWS_ACCESS_KEY_ID"], env["AWS_PROFILE"]].some((value) => value);
 }
 
 function integer(min: number, max: number) {

@@ -1,4 +1,5 @@
 import { ConfigError, readConfig } from "./config.ts";
+import { CounterError } from "./counter/errors.ts";
 import { createLog } from "./log.ts";
 import { startServer } from "./server.ts";
 
@@ -6,7 +7,10 @@ try {
   await main();
 } catch (error) {
   // A refusal to start is a sentence for the operator; whatever else ends up here is a bug, and needs its stack.
-  const isRefusal = error instanceof ConfigError || (error instanceof Error && error.name === "Error");
+  const isRefusal =
+    error instanceof ConfigError ||
+    error instanceof CounterError ||
+    (error instanceof Error && error.name === "Error");
   if (!isRefusal) throw error;
   refuse(error.message);
 }

@@ -2,12 +2,26 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
 import { ConfigError, readConfig, settings } from "../src/config.ts";
 
-test("has a default for every setting but HOST", () => {
+test("has a default for every setting that needs one", () => {
   expect(readConfig({})).toEqual({
     store: "file",
     port: 8080,
     host: undefined,
-    storageDir: "data",
+    file: { storageDir: "data", lockStaleMs: 10_000, lockWaitMs: 250 },
+    redis: {
+      url: "redis://127.0.0.1:6379",
+      prefix: "",
+      requireDurable: false,
+      waitReplicas: 0,
+      deadlineMs: 5_000,
+    },
+    dynamodb: {
+      table: "AtomicCounters",
+      keyAttribute: "id",
+      valueAttribute: "lastValue",
+      createTable: false,
+      deadlineMs: 5_000,
+    },
     createCounters: true,
     dialects: ["micro-incrementer", "lambda-atomic-counter", "tot"],
     rootDialect: "buildnumber",
@@ -15,10 +29,16 @@ test("has a default for every setting but HOST", () => {
     autobackupUrl: "http://persistence/data",
     logLevel: "info",
     logRequests: false,
-    lockStaleMs: 10_000,
-    lockWaitMs: 250,
     drainTimeoutMs: 10_000,
   });
+});
+
+test("gives a DynamoDB engine on this machine some credentials, unless there are others", () => {
+  const here = { DYNAMODB_ENDPOINT: "http://127.0.0.1:8000" };
+  expect(readConfig(here).dynamodb).toHaveProperty("credentials");
+  expect(readConfig({ ...here, AWS_PROFILE: "mine" }).dynamodb).not.toHaveProperty("credentials");
+  expect(readConfig({ ...here, AWS_ACCESS_KEY_ID: "mine" }).dynamodb).not.toHaveProperty("credentials");
+  expect(readConfig({ DYNAMODB_ENDPOINT: "http://db:8000" }).dynamodb).not.toHaveProperty("credentials");
 });
 
 test("cannot be changed afterwards", () => {
@@ -84,19 +104,20 @@ test("reports all mistakes together", () => {
   );
 });
 
-test("env.sample has every setting with its description and default, and nothing else", () => {
+test("env.sample has every setting with its description and default, and else only those of Compose", () => {
   const entries = settings.map(
     (setting) =>
       `# ${setting.description}${setting.unit ? ` In ${setting.unit}.` : ""}\n#${setting.name}=${setting.default ?? ""}\n`,
   );
-  const [, ...sample] = readFileSync("env.sample", "utf8").split("\n\n");
+  const [ofServer = ""] = readFileSync("env.sample", "utf8").split("\n# For docker-compose-traefik.yml only");
+  const [, ...sample] = ofServer.split("\n\n");
   expect(`${sample.join("\n\n")}`).toBe(entries.join("\n"));
 });
 
 test("the README's table has every setting with its default and description, and nothing else", () => {
   const rows = settings.map(
     ({ name, default: standard, unit, description }) =>
-      `| \`${name}\` | ${standard === undefined ? "" : `\`${standard}\`${unit ? ` ${unit}` : ""}`} | ${description} |\n`,
+      `| \`${name}\` | ${(standard ?? "") === "" ? "" : `\`${standard}\`${unit ? ` ${unit}` : ""}`} | ${description} |\n`,
   );
   const [, table] =
     /<!-- settings -->\n(.*)<!-- \/settings -->/s.exec(readFileSync("README.md", "utf8")) ?? [];

@@ -4,14 +4,59 @@ import { CounterError } from "./errors.ts";
 /** The largest number that a counter can issue: 2^53 − 1, the last integer that JSON readers agree on. */
 export const maxValue = Number.MAX_SAFE_INTEGER;
 
+/** What a caller wants to be remembered with its number: any JSON object. */
+export type Metadata = Readonly<Record<string, unknown>>;
+
 /** One caller's request for numbers. */
 export interface Claim {
   /** How many numbers the caller takes, 1 … 2^53−1. The answer is the last of them. */
   readonly by: number;
+  /**
+   * The idempotency key: of all claims of a counter with one key only the first takes numbers, and all get its number.
+   * 1 … 255 characters of 0x20–0x7E.
+   */
+  readonly key?: string;
+  /** What is recorded with the number. */
+  readonly metadata?: Metadata;
+}
+
+/** What is remembered of a number that was claimed with a key or metadata. */
+export interface BuildRecord {
+  readonly value: number;
+  /** When it was committed, in milliseconds since 1970. */
+  readonly atMs: number;
+  readonly key?: string;
+  readonly metadata?: Metadata;
 }
 
 /** What became of one claim: the number it got, or why it alone was refused (and consumed nothing). */
-export type Outcome = { readonly value: number } | { readonly error: CounterError };
+export type Outcome =
+  | {
+      readonly value: number;
+      /** The record of the number, for a claim with key or metadata. */
+      readonly record?: BuildRecord;
+      /** The number was taken before, by the claim of the same key whose record this is. */
+      readonly isReplay?: boolean;
+    }
+  | { readonly error: CounterError };
+
+/** Which records of a counter are asked for. Conditions add up. */
+export interface RecordsQuery {
+  /** How many at most, 1 … 1,000. */
+  readonly limit: number;
+  /** Only numbers below this. */
+  readonly before?: number;
+  readonly key?: string;
+  /** Only records whose metadata has this value under this name (compared as text). */
+  readonly metadata?: { readonly name: string; readonly value: string };
+}
+
+/** A page of records, the largest number first. */
+export interface RecordsPage {
+  readonly records: readonly BuildRecord[];
+  /** There may be more: ask again with this `before`. A search looks through 10,000 records at most at a time. */
+  readonly next?: number;
+}
 
 export interface CommitOptions {
   /** Whether a counter that was never used comes into being; otherwise the commit fails with `counter-not-found`. */

@@ -10,8 +10,15 @@ export async function openStore(config: Config, context: StoreContext): Promise<
   switch (config.store) {
     case "file": {
       const { openFileStore } = await import("./file/file-store.ts");
-      const { storageDir, lockStaleMs, lockWaitMs } = config;
-      return openFileStore({ storageDir, lockStaleMs, lockWaitMs }, context);
+      return openFileStore(config.file, context);
+    }
+    case "redis": {
+      const { openRedisStore } = await import("./redis/redis-store.ts");
+      return openRedisStore(config.redis, context);
+    }
+    case "dynamodb": {
+      const { openDynamodbStore } = await import("./dynamodb/dynamodb-store.ts");
+      return openDynamodbStore(config.dynamodb, context);
     }
   }
 }

@@ -4,16 +4,16 @@ import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import type { CounterLocks } from "./counter-locks.ts";
 
 /** How long a lock is kept under load before those who wait for it are let in. */
-const sliceMs = 25;
+const sliceMs = 40;
 /** How long a lock is kept without work: taking it again costs more than keeping it. */
-const idleMs = 1000;
+const idleMs = 3000;
 /** How often a waiter looks for the lock. */
 const pollMs = 1;
 /** How long the one who gave a lock up stands back: long enough for a waiter to look. */
 const standBackMs = 3 * pollMs;
 /** How often idle counters are looked over, and how many of them each time for a waiter on their lock. */
 const sweepMs = 10;
-const wantedLooks = 64;
+const wantedLooks = 32;
 
 /** A counter with work in hand or just done: what is known of it, for as long as that is cheaper than finding out. */
 export interface ActiveCounter<Known> {
@@ -23,6 +23,8 @@ export interface ActiveCounter<Known> {
   /** What the last commit left behind; undefined where it has to be read again. Valid while the lock is held. */
   known: Known | undefined;
   isBusy: boolean;
+  /** The fence is known to outlive a power cut, as an entry of its parent. */
+  isLinked: boolean;
   /** The value file was written, and not yet synced. */
   isUnsettled: boolean;
   /** When the last work ended, and when the lock was taken or last refused to others; milliseconds of a steady clock. */
@@ -58,7 +60,7 @@ export class ActiveCounters<Known> {
   #sweeping: NodeJS.Timeout | undefined;
 
   constructor(options: ActiveCountersOptions<Known>) {
-    this.#options = { most: 2048, ...options };
+    this.#options = { most: 1024, ...options };
   }
 
   /**
@@ -107,6 +109,7 @@ export class ActiveCounters<Known> {
       valuePath: path.join(this.#options.root, fileNameOf(name)),
       known: undefined,
       isBusy: true,
+      isLinked: false,
       isUnsettled: false,
       usedMs: 0,
       heldMs: 0,
@@ -150,7 +153,7 @@ export class ActiveCounters<Known> {
   #retire(counter: ActiveCounter<Known>): Promise<void> {
     const { locks, settle, forget } = this.#options;
     counter.retiring ??= settle(counter).then(() => {
-      if (locks.isHeld(counter.valuePath)) locks.release(counter.valuePath);
+      locks.release(counter.valuePath);
       forget(counter);
       this.#counters.delete(counter.name);
     });

@@ -113,7 +113,7 @@ function mergeTokens(directory: string, largest: Token, others: readonly Token[]
  */
 export function moveFence(directory: string, from: Token, to: Token): boolean {
   try {
-    fs.renameSync(path.join(directory, from.name), path.join(directory, to.name));
+    fs.renameSync(`${directory}/${from.name}`, `${directory}/${to.name}`);
     return true;
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return false;
@@ -123,7 +123,7 @@ export function moveFence(directory: string, from: Token, to: Token): boolean {
 
 /** Whether the fence still stands at this token. */
 export function isStanding(directory: string, token: Token): boolean {
-  return fs.existsSync(path.join(directory, token.name));
+  return fs.existsSync(`${directory}/${token.name}`);
 }
 
 /** A fence that is whole and synced, but not in its place yet. */

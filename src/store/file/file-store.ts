@@ -51,7 +51,14 @@ import {
 import { errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
-import { isSaying, overwriteValueFile, readValueFile, replaceValueFile, valueText } from "./value-file.ts";
+import {
+  isUntouched,
+  overwriteValueFile,
+  readValueFile,
+  replaceValueFile,
+  valueText,
+  type WrittenFile,
+} from "./value-file.ts";
 
 export interface FileStoreOptions {
   /** The directory, as given (relative to the working directory or absolute); created when missing. */
@@ -87,8 +94,8 @@ interface Seen {
 interface Known extends Seen {
   /** A descriptor of the fence's directory. */
   fd: number | undefined;
-  /** What the value file says, as we wrote it; undefined until we did. */
-  text: string | undefined;
+  /** The value file, once we wrote it. */
+  file: WrittenFile | undefined;
 }
 
 type Counter = ActiveCounter<Known>;
@@ -244,12 +251,13 @@ class FileStore implements Store {
 
   /** Reads how far a counter is, and makes sure that the fence it rests on outlives a power cut. */
   async #learn(counter: Counter): Promise<Known> {
-    const known: Known = { ...(await this.#look(counter.name)), fd: undefined, text: undefined };
+    const known: Known = { ...(await this.#look(counter.name)), fd: undefined, file: undefined };
     counter.known = known;
     if (known.token) {
       known.fd = openDirectory(this.#fencePath(counter.name));
       // Its maker may have died before this. Until then an old value file is the only durable copy.
-      await this.#syncShared(this.#directory.fencesFd);
+      if (!counter.isLinked) await this.#syncShared(this.#directory.fencesFd);
+      counter.isLinked = true;
     }
     return known;
   }
@@ -359,13 +367,13 @@ class FileStore implements Store {
     const fencePath = this.#fencePath(name);
     let token = known.token as Token;
     let text = valueText(token.value);
-    let isWritten = known.text?.length === text.length && overwriteValueFile(valuePath, text);
+    let isWritten = known.file !== undefined && overwriteValueFile(known.file, text);
     for (let writes = 0; writes < mostWrites; writes += 1) {
-      isWritten ||= replaceValueFile(valuePath, text);
-      if (isWritten && isStanding(fencePath, token)) {
-        known.text = text;
-        return;
+      if (!isWritten) {
+        closeFile(known);
+        known.file = replaceValueFile(valuePath, text);
       }
+      if (known.file && isStanding(fencePath, token)) return;
       token = (await readToken(fencePath)) ?? token;
       text = valueText(token.value);
       isWritten = false;
@@ -457,18 +465,25 @@ class FileStore implements Store {
   }
 
   #fencePath(name: CounterName): string {
-    return path.join(this.#directory.fences, fileNameOf(name));
+    return `${this.#directory.fences}/${fileNameOf(name)}`;
   }
 }
 
 /** What is known of a counter from the last commit, if the value file is still as that left it. */
 function knownStill({ known, valuePath }: Counter): Known | undefined {
-  return known?.text !== undefined && isSaying(valuePath, known.text) ? known : undefined;
+  return known?.file && isUntouched(valuePath, known.file) ? known : undefined;
 }
 
 function forget(counter: Counter): void {
-  if (counter.known?.fd !== undefined) fs.closeSync(counter.known.fd);
+  if (!counter.known) return;
+  closeFile(counter.known);
+  if (counter.known.fd !== undefined) fs.closeSync(counter.known.fd);
   counter.known = undefined;
+}
+
+function closeFile(known: Known): void {
+  if (known.file) fs.closeSync(known.file.fd);
+  known.file = undefined;
 }
 
 /** Does what takes numbers. When that fails nobody knows whether it happened, so they count as used. */

@@ -8,12 +8,13 @@
  *     .new/            fences that are being built, and the probes that show that the disk can be written
  *
  * <name> is the file-safe spelling of the counter's name: a UUID as it is, lower-case and hyphenated. The Go original's
- * files have UUIDs in other spellings as well. A name with a '.' is never a counter. Nothing of another process is ever removed, but what it left more than an hour ago.
+ * files have UUIDs in other spellings as well. A name with a '.' is never a counter. Nothing of another process is ever
+ * removed, but what it left more than an hour ago.
  */
 import fs from "node:fs";
 import path from "node:path";
 import { v4 as uuidv4 } from "uuid";
-import { findNameOfFile, findUuidName } from "../../counter/counter-name.ts";
+import { type CounterName, findNameOfFile, findUuidName } from "../../counter/counter-name.ts";
 import { errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
 
 const leftover = /^([a-z0-9_%A-F-]+)\.\d+$/;
@@ -26,21 +27,23 @@ const leftoverAgeMs = 3_600_000;
  */
 export async function openStorageDir(storageDir: string): Promise<StorageDir> {
   const root = path.resolve(storageDir);
+  let directory: StorageDir | undefined;
   try {
     const first = fs.mkdirSync(root, { recursive: true });
     for (let made = first && root; made?.startsWith(first as string); made = path.dirname(made)) {
       await syncDirectory(path.dirname(made));
     }
-    const directory = new StorageDir(root);
+    directory = new StorageDir(root);
     await sync(directory.rootFd);
     await directory.prove();
     return directory;
   } catch (error) {
+    directory?.close();
     const code = errnoOf(error);
     throw new Error(
       code === "EEXIST" || code === "ENOTDIR"
-        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file`
-        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code ?? error}`,
+        ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file or lies below one`
+        : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code}`,
       { cause: error },
     );
   }
@@ -91,7 +94,8 @@ export class StorageDir {
 
   /** Whether no counter was ever used here. Throws the system's error. */
   async isEmpty(): Promise<boolean> {
-    return (await isEmpty(this.fences)) && (await isEmpty(this.root));
+    // A counter of ours has a fence; only those of the Go original, all UUIDs, may have none.
+    return (await isFree(this.fences, findNameOfFile)) && (await isFree(this.root, findUuidName));
   }
 
   /**
@@ -113,16 +117,18 @@ export class StorageDir {
     }
   }
 
-  /** A file beside a counter that has a fence, as each has before its value file is written. Not so a file of the user's. */
+  /** A file beside a plain name may be a user's: it is ours if that counter has a fence, as it has before its value file. */
   #isLeftover(name: string): boolean {
     const [, file] = leftover.exec(name) ?? [];
-    return file !== undefined && fs.existsSync(path.join(this.fences, file));
+    if (file === undefined) return false;
+    return findUuidName(file) === file || fs.existsSync(path.join(this.fences, file));
   }
 }
 
-async function isEmpty(directory: string): Promise<boolean> {
+/** Whether no file of a directory is that of a counter. */
+async function isFree(directory: string, find: (file: string) => CounterName | undefined): Promise<boolean> {
   for await (const { name } of await fs.promises.opendir(directory)) {
-    if (findUuidName(name) !== undefined || findNameOfFile(name) !== undefined) return false;
+    if (find(name) !== undefined) return false;
   }
   return true;
 }

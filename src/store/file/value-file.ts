@@ -55,11 +55,6 @@ export function readValueFile(path: string): ValueFile {
   return { state: "number", value: Math.abs(value), text };
 }
 
-/** Whether a value file says exactly this and nothing more. Throws the system's error. */
-export function isSaying(path: string, text: string): boolean {
-  return readStart(path) === text;
-}
-
 const buffer = Buffer.alloc(longestBytes);
 
 function readStart(path: string): string | undefined {
@@ -72,46 +67,66 @@ function readStart(path: string): string | undefined {
     throw error;
   }
   try {
-    return buffer.toString("latin1", 0, fs.readSync(fd, buffer, 0, longestBytes, 0));
+    return textOf(fd);
   } finally {
     fs.closeSync(fd);
   }
 }
 
+function textOf(fd: number): string {
+  return buffer.toString("latin1", 0, fs.readSync(fd, buffer, 0, longestBytes, 0));
+}
+
+/** A value file as we wrote it, kept open for as long as the lock is ours. */
+export interface WrittenFile {
+  readonly fd: number;
+  readonly ino: number;
+  text: string;
+}
+
 /**
  * Replaces a value file atomically, without syncing it.
  *
- * @returns whether it says that now. If not, it is to be tried again: a short write (which write-file-atomic takes for
- *   success); another process replaced the file in between; or it took our temporary file away (two containers, both
- *   with pid 1, give theirs the same names)
+ * @returns the file, which the caller closes. Undefined when it does not say `text`, and is to be written again: a short
+ *   write (which write-file-atomic takes for success); another process replaced the file in between; or it took our
+ *   temporary file away (two containers, both with pid 1, give theirs the same names)
  * @throws the system's error
  */
-export function replaceValueFile(path: string, text: string): boolean {
+export function replaceValueFile(path: string, text: string): WrittenFile | undefined {
   try {
     // Mode and owner are given (-1: ours, as it is), or every write would stat the old file for them. The call changes its
     // options, so they are made each time.
     writeFileAtomic.sync(path, text, { fsync: false, mode: fileMode, chown: { uid: -1, gid: -1 } });
-    return isSaying(path, text);
+    const fd = fs.openSync(path, "r+");
+    try {
+      if (textOf(fd) === text) return { fd, ino: fs.fstatSync(fd).ino, text };
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+    fs.closeSync(fd);
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return false;
-    throw error;
+    if (errnoOf(error) !== "ENOENT") throw error;
   }
+  return undefined;
+}
+
+/** Whether a file that we wrote still stands in its place, and says what we wrote. Throws the system's error. */
+export function isUntouched(path: string, { fd, ino, text }: WrittenFile): boolean {
+  return fs.statSync(path, { throwIfNoEntry: false })?.ino === ino && textOf(fd) === text;
 }
 
 /**
- * Overwrites a value file in place, from one text to another of the same length. For the holder of the lock only, who
- * has just seen that the file is as it was left.
+ * Overwrites a file that we wrote with a text of the same length. For the holder of the lock only, who has just seen that
+ * the file is untouched.
  *
- * @returns false when that failed; then the file is to be replaced
+ * @returns false when it is to be replaced: the length differs, or the write failed
  */
-export function overwriteValueFile(path: string, text: string): boolean {
+export function overwriteValueFile(file: WrittenFile, text: string): boolean {
+  if (text.length !== file.text.length) return false;
   try {
-    const fd = fs.openSync(path, "r+");
-    try {
-      return fs.writeSync(fd, text, 0) === text.length;
-    } finally {
-      fs.closeSync(fd);
-    }
+    file.text = text;
+    return fs.writeSync(file.fd, text, 0) === text.length;
   } catch {
     return false;
   }

@@ -71,6 +71,21 @@ export function failWith(hook: (call: FsCall) => Verdict): () => void {
   return remove;
 }
 
+/**
+ * Does work as a user whom permissions bind, as they do not bind root.
+ */
+export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
+  const { geteuid, seteuid } = process as Required<Pick<typeof process, "geteuid" | "seteuid">>;
+  if (geteuid() !== 0) return work();
+  const nobody = 65_534;
+  seteuid(nobody);
+  try {
+    return await work();
+  } finally {
+    seteuid(0);
+  }
+}
+
 /** Whether a call syncs this directory or file. */
 export function isSyncOf({ method, args }: FsCall, file: string): boolean {
   return method === "fsync" && fs.fstatSync(args[0] as number).ino === fs.statSync(file).ino;

@@ -1,13 +1,14 @@
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { describe, expect, test } from "@jest/globals";
+import { afterEach, describe, expect, test } from "@jest/globals";
 import {
-  isSaying,
+  isUntouched,
   overwriteValueFile,
   readValueFile,
   replaceValueFile,
   valueText,
+  type WrittenFile,
 } from "../../../src/store/file/value-file.ts";
 import { systemError } from "../../faults/fs-shim.ts";
 import { newCounter } from "../new-counter.ts";
@@ -89,19 +90,45 @@ describe("reading", () => {
   });
 });
 
-test("a file says a text only when it says nothing more", () => {
-  const file = makeFile("42\n");
-  expect(isSaying(file, "42\n")).toBe(true);
-  expect(isSaying(file, "42")).toBe(false);
-  expect(isSaying(file, "42\n\n")).toBe(false);
-  expect(isSaying(makeFile(), "42\n")).toBe(false);
+/** Replaces a file for as long as the test goes on. */
+function write(file: string, text: string): WrittenFile {
+  const written = replaceValueFile(file, text) as WrittenFile;
+  opened.push(written.fd);
+  return written;
+}
+
+const opened: number[] = [];
+
+afterEach(() => {
+  for (const fd of opened.splice(0)) fs.closeSync(fd);
+});
+
+describe("a written file is untouched", () => {
+  test("as long as it says what was written and nothing more", () => {
+    const file = makeFile();
+    const written = write(file, "42\n");
+    expect(isUntouched(file, written)).toBe(true);
+    for (const edited of ["43\n", "42", "42\n\n", ""]) {
+      fs.writeFileSync(file, edited);
+      expect(isUntouched(file, written)).toBe(false);
+    }
+  });
+
+  test("as long as it stands in its place", () => {
+    const file = makeFile();
+    const written = write(file, "42\n");
+    fs.renameSync(makeFile("42\n"), file);
+    expect(isUntouched(file, written)).toBe(false);
+    fs.rmSync(file);
+    expect(isUntouched(file, written)).toBe(false);
+  });
 });
 
 describe("replacing", () => {
   test("writes decimal and a newline, whatever was there before, and leaves no temporary file", () => {
     for (const before of [undefined, "", "41\n", "a much longer text than any number\n"]) {
       const file = makeFile(before);
-      expect(replaceValueFile(file, valueText(42))).toBe(true);
+      expect(write(file, valueText(42)).text).toBe("42\n");
       expect(fs.readFileSync(file, "utf8")).toBe("42\n");
       expect(fs.readdirSync(path.dirname(file))).toEqual([path.basename(file)]);
     }
@@ -110,7 +137,7 @@ describe("replacing", () => {
   test("makes a new file, so that a reader never sees a mixture", () => {
     const file = makeFile("99\n");
     const reader = fs.openSync(file, "r");
-    replaceValueFile(file, "100\n");
+    write(file, "100\n");
     expect(fs.readFileSync(reader, "utf8")).toBe("99\n");
     fs.closeSync(reader);
   });
@@ -118,7 +145,7 @@ describe("replacing", () => {
   test("gives the file to the running user, with the mode of any new file", () => {
     const file = makeFile("1\n");
     fs.chmodSync(file, 0o600);
-    replaceValueFile(file, "2\n");
+    write(file, "2\n");
     const other = path.join(path.dirname(file), "new");
     fs.writeFileSync(other, "");
     const { mode, uid, gid } = fs.statSync(file);
@@ -132,7 +159,7 @@ describe("replacing", () => {
   test("tells when only a part was written, as on a disk that fills up", () => {
     const file = makeFile("99\n");
     failWith(({ method }) => (method === "writeSync" ? "short" : undefined));
-    expect(replaceValueFile(file, "100\n")).toBe(false);
+    expect(replaceValueFile(file, "100\n")).toBeUndefined();
   });
 
   test("tells when another process took the temporary file away", () => {
@@ -140,7 +167,7 @@ describe("replacing", () => {
     failWith(({ method, args }) => {
       if (method === "renameSync") fs.rmSync(args[0] as string);
     });
-    expect(replaceValueFile(file, "100\n")).toBe(false);
+    expect(replaceValueFile(file, "100\n")).toBeUndefined();
     expect(fs.readFileSync(file, "utf8")).toBe("99\n");
   });
 
@@ -158,20 +185,37 @@ describe("replacing", () => {
 
 describe("overwriting", () => {
   test("changes the file in place", () => {
-    const file = makeFile("41\n");
-    const { ino } = fs.statSync(file);
-    expect(overwriteValueFile(file, "42\n")).toBe(true);
+    const file = makeFile();
+    const written = write(file, "41\n");
+    expect(overwriteValueFile(written, "42\n")).toBe(true);
     expect(fs.readFileSync(file, "utf8")).toBe("42\n");
-    expect(fs.statSync(file).ino).toBe(ino);
+    expect(fs.statSync(file).ino).toBe(written.ino);
+    expect(isUntouched(file, written)).toBe(true);
   });
 
-  test("tells when it failed: no file, a directory, or a part written", () => {
-    const missing = makeFile();
-    expect(overwriteValueFile(missing, "42\n")).toBe(false);
-    expect(fs.existsSync(missing)).toBe(false);
-    expect(overwriteValueFile(makeDirectory(), "42\n")).toBe(false);
-    const file = makeFile("41\n");
-    failWith(({ method }) => (method === "writeSync" ? "short" : undefined));
-    expect(overwriteValueFile(file, "42\n")).toBe(false);
+  test("leaves a text of another length to be replaced", () => {
+    const file = makeFile();
+    expect(overwriteValueFile(write(file, "99\n"), "100\n")).toBe(false);
+    expect(fs.readFileSync(file, "utf8")).toBe("99\n");
+  });
+
+  test("tells when it failed, or wrote a part", () => {
+    for (const failure of ["short", "EIO"]) {
+      const written = write(makeFile(), "41\n");
+      const repair = failWith((call) => {
+        if (call.method !== "writeSync") return undefined;
+        return failure === "short" ? "short" : systemError(failure, call);
+      });
+      expect(overwriteValueFile(written, "42\n")).toBe(false);
+      repair();
+    }
+  });
+
+  test("writes to the file that was opened, not to the one that took its place", () => {
+    const file = makeFile();
+    const written = write(file, "41\n");
+    write(file, "50\n");
+    overwriteValueFile(written, "42\n");
+    expect(fs.readFileSync(file, "utf8")).toBe("50\n");
   });
 });

@@ -226,7 +226,9 @@ describeWithEngine("the Redis store", missingRedis, () => {
       expect(peekError).toMatchObject({ code: "store-unavailable", consumed: false });
       proxy.mend();
       await answersLater(store);
-      expect(await take(store, counter)).toBe(2);
+      // Whether the held back commit still reached the server decides whether it skipped a number; it was sent once.
+      expect([2, 3]).toContain(await take(store, counter));
+      expect(callsIn(proxy)).toBe(2);
     });
 
     test("refuses what comes while there is no connection, consuming nothing", async () => {

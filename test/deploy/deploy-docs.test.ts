@@ -1,0 +1,104 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { type ServiceProcess, startService, stopServices } from "../server/start-service.ts";
+import { describeWithTools, output, readCommands } from "../tools.ts";
+
+const { PATH = "" } = process.env;
+const uuids = ["e9461f1c-ef78-4162-bcb7-e83da7287614", "00000000-0000-4000-8000-000000000001"] as const;
+
+let dir: string;
+let storageDir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "deploy-"));
+  storageDir = join(dir, "data");
+});
+afterEach(async () => {
+  await stopServices();
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** Runs the commands under a heading of docs/deploy.md, as they are printed there. */
+async function follow(heading: string, env: Record<string, string>): Promise<string> {
+  const commands = await readCommands("docs/deploy.md", heading);
+  expect(commands).not.toEqual([]);
+  return output("sh", ["-eu", "-c", commands.join("\n")], { env: { PATH, STORAGE_DIR: storageDir, ...env } });
+}
+
+const start = (STORAGE_DIR = storageDir) => startService({ STORAGE_DIR });
+
+async function stop(service: ServiceProcess): Promise<void> {
+  service.child.kill("SIGTERM");
+  expect(await service.exit()).toBe(0);
+}
+
+async function next(service: ServiceProcess, uuid: string): Promise<number> {
+  const answer = await fetch(`${await service.url()}/${uuid}`, { method: "POST" });
+  return ((await answer.json()) as { bn: number }).bn;
+}
+
+describeWithTools("docs/deploy.md", ["curl"], () => {
+  test("backs up a running service, and restores it with all counters raised: no number twice", async () => {
+    const BACKUP = join(dir, "backup");
+    const service = await start();
+    for (const uuid of uuids) await next(service, uuid);
+    // Its last number in the backup is whatever it was when its file was copied.
+    const load = Array.from({ length: 200 }, () => next(service, uuids[0]));
+    await follow("Back up", { BACKUP });
+    const answered = await Promise.all(load);
+    expect((await readdir(BACKUP)).sort()).toEqual([...uuids].sort());
+    await stop(service);
+
+    await follow("Restore", { BACKUP });
+    const restored = await start();
+    await follow("Raise all counters", { SERVER: await restored.url(), MARGIN: "1000" });
+    expect(await next(restored, uuids[0])).toBeGreaterThan(Math.max(...answered));
+    expect(await next(restored, uuids[1])).toBe(1_002);
+    expect(await readdir(join(storageDir, ".before"))).toContain(uuids[0]);
+  });
+
+  test("moves all counters to another service, and may be run again", async () => {
+    const service = await start();
+    await next(service, uuids[0]);
+    await next(service, uuids[0]);
+    await next(service, uuids[1]);
+    await stop(service);
+
+    const other = await start(join(dir, "other"));
+    await follow("From one file-store pod to Redis", { SERVER: await other.url() });
+    await follow("From one file-store pod to Redis", { SERVER: await other.url() });
+    expect(await next(other, uuids[0])).toBe(3);
+    expect(await next(other, uuids[1])).toBe(2);
+  });
+
+  test("finds all value files whole after a stop, those of lowered counters too, and one that is not", async () => {
+    const service = await start();
+    for (let count = 0; count < 12; count += 1) await next(service, uuids[0]);
+    await next(service, uuids[1]);
+    const lowered = await fetch(`${await service.url()}/${uuids[0]}?force=true`, {
+      method: "PUT",
+      headers: { "Content-Type": "application/json" },
+      body: '{"bn":5}',
+    });
+    expect(lowered.status).toBe(200);
+    await stop(service);
+    expect(await follow("Back to the Go original", {})).toBe("");
+
+    expect(await readFile(join(storageDir, uuids[0]), "utf8")).toBe("5\n");
+    await writeFile(join(storageDir, uuids[0]), "4\n");
+    expect(await follow("Back to the Go original", {})).toContain(
+      `${uuids[0]}: the file says 4, the fence 5`,
+    );
+  });
+
+  test("names every overlay and Compose profile that there is, and only those", async () => {
+    const docs = await readFile("docs/deploy.md", "utf8");
+    for (const overlay of (await readdir("k8s/overlays")).filter((name) => !name.endsWith("-traefik"))) {
+      expect(docs).toContain(`kubectl apply -k k8s/overlays/${overlay}\``);
+    }
+    for (const [, profile] of docs.matchAll(/--profile (\w+)/g)) {
+      expect(await readFile("docker-compose.yml", "utf8")).toContain(`profiles: [${profile}]`);
+    }
+  });
+});

@@ -1,0 +1,35 @@
+import { afterAll, describe, expect, test } from "@jest/globals";
+import { startService, stopServices } from "../server/start-service.ts";
+import { describeWithTools, readCommands, run } from "../tools.ts";
+
+const { PATH = "" } = process.env;
+const UUID = "e9461f1c-ef78-4162-bcb7-e83da7287614";
+
+describeWithTools("integrations/README.md", ["curl"], () => {
+  afterAll(stopServices);
+
+  describe.each([
+    ["Shell", 2],
+    ["Jenkins", 1],
+  ])("%s", (heading, count) => {
+    test("each command prints the next number, and fails where there is none", async () => {
+      const SERVER = await (await startService()).url();
+      const commands = await readCommands("integrations/README.md", heading);
+      expect(commands).toHaveLength(count);
+      for (const [at, command] of commands.entries()) {
+        const env = {
+          PATH,
+          SERVER,
+          UUID,
+          CI_JOB_URL: `https://ci/${at}`,
+          BUILD_URL: `https://jenkins/${at}`,
+        };
+        const asked = await run("sh", ["-e", "-c", command], { env });
+        expect(asked).toMatchObject({ code: 0, stdout: `${at + 1}\n` });
+        const failed = await run("sh", ["-e", "-c", command], { env: { ...env, UUID: "not-a-uuid" } });
+        expect(failed).toMatchObject({ stdout: "" });
+        expect(failed.code).not.toBe(0);
+      }
+    });
+  });
+});
