@@ -126,10 +126,17 @@ export class ConfigError extends Error {
 /**
  * Reads the settings, from the environment unless told otherwise. An empty value counts as unset.
  *
+ * @param fixed settings that go before the environment
  * @throws ConfigError with all mistakes at once
  */
-export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env) {
-  const given = Object.keys(schema.shape).map((name) => [name, env[name]?.trim() || undefined]);
+export function readConfig(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  fixed: Readonly<Record<string, string>> = {},
+) {
+  const given = Object.keys(schema.shape).map((name) => [
+    name,
+    (fixed[name] ?? env[name])?.trim() || undefined,
+  ]);
   const { data, error } = consistent.safeParse(Object.fromEntries(given));
   if (error) {
     throw new ConfigError(

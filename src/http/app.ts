@@ -1,6 +1,6 @@
 import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
-import { quote } from "../counter/counter-name.ts";
+import { findUuidName, quote } from "../counter/counter-name.ts";
 import type { Counters } from "../counter/counters.ts";
 import { createAccessLog } from "./access-log.ts";
 import { addBuildnumber } from "./dialects/buildnumber.ts";
@@ -28,11 +28,20 @@ export interface AppOptions {
   readonly rootDialect?: RootDialectName;
   /** Called after each success of the micro-incrementer. */
   readonly backUp?: () => void;
+  /** What answers a path that the service does not know, one that is no id included (default: a problem, 404 or 400). */
+  readonly unknownPath?: RequestHandler;
 }
 
 /** The Express app of the service. It never listens: `createHttpServer` does, and tests drive it as it is. */
 export function createApp(counters: Counters, options: AppOptions): Express {
-  const { log, logRequests = false, dialects = dialectNames, rootDialect = "buildnumber", backUp } = options;
+  const {
+    log,
+    logRequests = false,
+    dialects = dialectNames,
+    rootDialect = "buildnumber",
+    backUp,
+    unknownPath,
+  } = options;
   const fixed = fixedPaths(rootDialect);
   const app = express();
   app.disable("x-powered-by");
@@ -51,16 +60,21 @@ export function createApp(counters: Counters, options: AppOptions): Express {
     if (dialects.includes("micro-incrementer")) {
       app.use(dialectPaths["micro-incrementer"], createMicroIncrementer(counters, { backUp }));
     }
-    app.use([...fixed], refusePath);
+    app.use([...fixed], unknownPath ?? refusePath);
+    if (unknownPath) {
+      app.all("/:id", (req, res, next) =>
+        findUuidName(req.params.id) ? next() : unknownPath(req, res, next),
+      );
+    }
     addBuildnumber(app, counters);
   } else {
     const router = express.Router({ caseSensitive: true });
     addBuildnumber(router, counters);
     app.use(dialectPaths.buildnumber, router);
-    app.use([...fixed], refusePath);
+    app.use([...fixed], unknownPath ?? refusePath);
     app.use(createMicroIncrementer(counters, { backUp, reserved: fixed }));
   }
-  app.use(refusePath);
+  app.use(unknownPath ?? refusePath);
   app.use(createErrorHandler(log));
   return app;
 }

@@ -10,7 +10,9 @@ import { send } from "../send.ts";
 const type = "application/json";
 
 /** The original's answer to any path and method but its one. */
-export const unknownPathBody = '{"error_code":"404_not_found"}';
+export function sendUnknownPath(res: Response): void {
+  send(res, 404, type, '{"error_code":"404_not_found"}');
+}
 
 /**
  * The interface of function61/lambda-atomic-counter (`src/index.js`, AWS Lambda over DynamoDB):
@@ -28,7 +30,7 @@ export function createLambdaAtomicCounter(counters: Counters, { log }: { log: Lo
     const value = await counters.increment(parsePlainName(counter));
     send(res, 200, type, JSON.stringify({ counter, new_value: value }));
   });
-  router.use((_req, res) => send(res, 404, type, unknownPathBody));
+  router.use((_req, res) => sendUnknownPath(res));
   router.use(createErrorHandler(log, sendFailure));
   return router;
 }
