@@ -1,12 +1,15 @@
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { afterEach, expect, test } from "@jest/globals";
 import type { Express } from "express";
 import request from "supertest";
 import { dialectNames, fixedPaths, rootDialectNames } from "../../src/http/fixed-paths.ts";
 import { openService, type TestService } from "./open-service.ts";
 
-let service: TestService;
-afterEach(() => service.close());
+let service: TestService | undefined;
+afterEach(async () => {
+  await service?.close();
+  service = undefined;
+});
 
 /** Every path that something was added at, as it was written; undefined for what takes all that comes. */
 function writtenPaths(app: Express): (string | undefined)[] {
@@ -64,3 +67,8 @@ test.each(["/metrics", "/incrementer", "/vend/job", "/counter/increment", "/buil
     }
   },
 );
+
+test("docs/dialects.md names every interface and every fixed path", async () => {
+  const docs = await readFile("docs/dialects.md", "utf8");
+  for (const word of [...dialectNames, ...rootDialectNames.flatMap(fixedPaths)]) expect(docs).toContain(word);
+});
