@@ -11,12 +11,12 @@ export interface FsCall {
 }
 
 /**
- * What becomes of a call: it is made (undefined); it fails with this error and touches nothing; it writes half of what it
- * should and reports that (`short`, for `writeSync`); it reports success and touches nothing (`skip`); or it is made, and
- * reports success even if it failed (`blind`).
+ * What becomes of a call: it is made (undefined); it fails with this error and touches nothing; it is made, and then fails
+ * (`after`: a lost reply); it writes half of what it should and reports that (`short`, for `writeSync`); it reports success
+ * and touches nothing (`skip`); or it is made, and reports success even if it failed (`blind`).
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only looks on returns nothing
-export type Verdict = void | undefined | Error | "short" | "skip" | "blind";
+export type Verdict = void | undefined | Error | { readonly after: Error } | "short" | "skip" | "blind";
 
 const methods = [
   "chmodSync",
@@ -25,6 +25,7 @@ const methods = [
   "existsSync",
   "fchmodSync",
   "fchownSync",
+  "fstatSync",
   "fsync",
   "fsyncSync",
   "mkdirSync",
@@ -82,12 +83,18 @@ function carryOut(verdict: Verdict, method: FsMethod, original: AnyFunction, arg
   if (verdict === undefined) return original.apply(fs, args);
   if (method === "fsync") {
     const callback = args[1] as (error: Error | null) => void;
-    setImmediate(callback, verdict instanceof Error ? verdict : null);
+    setImmediate(callback, errorOf(verdict));
     return undefined;
+  }
+  if (typeof verdict === "object" && "after" in verdict) {
+    original.apply(fs, args);
+    throw verdict.after;
   }
   if (verdict instanceof Error) {
     // These report failure by their answer.
     if (method === "existsSync") return false;
+    // A close that fails has closed.
+    if (method === "closeSync") original.apply(fs, args);
     throw verdict;
   }
   if (verdict === "skip") return undefined;
@@ -97,6 +104,11 @@ function carryOut(verdict: Verdict, method: FsMethod, original: AnyFunction, arg
   } catch {
     return undefined;
   }
+}
+
+function errorOf(verdict: Verdict): Error | null {
+  if (verdict instanceof Error) return verdict;
+  return typeof verdict === "object" ? verdict.after : null;
 }
 
 /** The arguments of a `writeSync(fd, text or buffer, …)` that writes half. */

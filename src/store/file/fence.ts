@@ -18,7 +18,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { v4 as uuidv4 } from "uuid";
 import { maxValue } from "../../counter/store.ts";
-import { errnoOf, openDirectory, sync } from "./io.ts";
+import { closeQuietly, errnoOf, openDirectory, sync } from "./io.ts";
 
 /** How far a counter is. */
 export interface Mark {
@@ -149,7 +149,7 @@ export async function buildFence(nursery: string, token: Token): Promise<BuiltFe
     try {
       await sync(fd);
     } catch (error) {
-      fs.closeSync(fd);
+      closeQuietly(fd);
       throw error;
     }
     return { building, fd };

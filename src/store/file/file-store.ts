@@ -18,7 +18,6 @@
  * The calls of a commit that only touch the file system's cache are made synchronously: each takes microseconds, and a trip
  * to the thread pool more than that. Only the syncs wait for the disk, and they wait in the thread pool.
  */
-import fs from "node:fs";
 import path from "node:path";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
 import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
@@ -48,11 +47,12 @@ import {
   type Token,
   tokenOf,
 } from "./fence.ts";
-import { errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
+import { closeQuietly, errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
 import {
   isUntouched,
+  openValueFile,
   overwriteValueFile,
   readValueFile,
   replaceValueFile,
@@ -386,11 +386,11 @@ class FileStore implements Store {
     if (!counter.isUnsettled || this.#isFailed) return;
     counter.isUnsettled = false;
     try {
-      const fd = fs.openSync(counter.valuePath, "r");
+      const fd = openValueFile(counter.valuePath);
       try {
         await sync(fd);
       } finally {
-        fs.closeSync(fd);
+        closeQuietly(fd);
       }
       await this.#syncs.add(this.#directory.rootFd, undefined);
     } catch (error) {
@@ -409,7 +409,7 @@ class FileStore implements Store {
       await this.#sync(fd);
       await this.#syncShared(this.#directory.fencesFd);
     } finally {
-      fs.closeSync(fd);
+      closeQuietly(fd);
     }
   }
 
@@ -477,12 +477,12 @@ function knownStill({ known, valuePath }: Counter): Known | undefined {
 function forget(counter: Counter): void {
   if (!counter.known) return;
   closeFile(counter.known);
-  if (counter.known.fd !== undefined) fs.closeSync(counter.known.fd);
+  if (counter.known.fd !== undefined) closeQuietly(counter.known.fd);
   counter.known = undefined;
 }
 
 function closeFile(known: Known): void {
-  if (known.file) fs.closeSync(known.file.fd);
+  if (known.file) closeQuietly(known.file.fd);
   known.file = undefined;
 }
 
@@ -495,7 +495,17 @@ function irrevocably<T>(take: () => T): T {
   }
 }
 
+const forbidden = new Set<string | undefined>([
+  "EACCES",
+  "EPERM",
+  "EISDIR",
+  "ENOTDIR",
+  "ELOOP",
+  "ENXIO",
+  "ESPIPE",
+]);
+
 /** Whether a file is there but cannot be used for what it is or whose it is: waiting will not help. */
 function isForbidden(error: unknown): boolean {
-  return ["EACCES", "EPERM", "EISDIR", "ENOTDIR", "ELOOP", "ENXIO", "ESPIPE"].includes(errnoOf(error) ?? "");
+  return forbidden.has(errnoOf(error));
 }

@@ -31,13 +31,25 @@ export function openDirectory(directory: string): number {
   return fs.openSync(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
 }
 
+/**
+ * Closes a descriptor whose writes, if any, were synced or need not be. One whose close fails is gone all the same: it must
+ * not be closed again, the number may be somebody else's by then.
+ */
+export function closeQuietly(fd: number): void {
+  try {
+    fs.closeSync(fd);
+  } catch {
+    // Nothing that anybody waits for depends on it.
+  }
+}
+
 /** Makes what a directory says of its entries (created, renamed, removed) durable. Rejects with the system's error. */
 export async function syncDirectory(path: string): Promise<void> {
   const fd = openDirectory(path);
   try {
     await sync(fd);
   } finally {
-    fs.closeSync(fd);
+    closeQuietly(fd);
   }
 }
 

@@ -15,7 +15,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { v4 as uuidv4 } from "uuid";
 import { type CounterName, findNameOfFile, findUuidName } from "../../counter/counter-name.ts";
-import { errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
+import { closeQuietly, errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
 
 const leftover = /^([a-z0-9_%A-F-]+)\.\d+$/;
 const leftoverAgeMs = 3_600_000;
@@ -67,8 +67,8 @@ export class StorageDir {
   }
 
   close(): void {
-    fs.closeSync(this.rootFd);
-    fs.closeSync(this.fencesFd);
+    closeQuietly(this.rootFd);
+    closeQuietly(this.fencesFd);
   }
 
   /** Shows that a file can be written, renamed and synced at this moment. Throws the system's error. */

@@ -55,13 +55,18 @@ export function readValueFile(path: string): ValueFile {
   return { state: "number", value: Math.abs(value), text };
 }
 
+/** A descriptor to read or sync a value file with. Throws the system's error. */
+export function openValueFile(path: string): number {
+  // Not blocking: a FIFO in this place must not stop the service.
+  return fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+}
+
 const buffer = Buffer.alloc(longestBytes);
 
 function readStart(path: string): string | undefined {
   let fd: number;
   try {
-    // Not blocking: a FIFO in this place must not stop the service.
-    fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    fd = openValueFile(path);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;

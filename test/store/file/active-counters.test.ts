@@ -98,8 +98,11 @@ describe("a counter", () => {
     await use(active, name);
     while (isLocked(root, name)) await sleep(20);
     expect([settled, forgotten]).toEqual([[name], [name]]);
+    await sleep(30);
     await use(active, name);
     expect(isLocked(root, name)).toBe(true);
+    while (isLocked(root, name)) await sleep(20);
+    expect(settled).toEqual([name, name]);
   });
 
   test("that is entered while it is being retired is made anew afterwards", async () => {

@@ -117,3 +117,17 @@ export function createGate(): { readonly opened: Promise<void>; readonly open: (
   });
   return { opened, open };
 }
+
+/** What this process has open of a directory, files that are removed meanwhile included; nothing where there is no /proc. */
+export function openedIn(root: string): string[] {
+  if (!fs.existsSync("/proc/self/fd")) return [];
+  return fs.readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      const file = fs.readlinkSync(`/proc/self/fd/${fd}`);
+      return file.startsWith(root) ? [file] : [];
+    } catch {
+      // The descriptor of this very listing.
+      return [];
+    }
+  });
+}

@@ -5,7 +5,15 @@ import { openStorageDir } from "../../../src/store/file/storage-dir.ts";
 import { type FsCall, systemError } from "../../faults/fs-shim.ts";
 import { newCounter } from "../new-counter.ts";
 import { rejection } from "../store-contract.ts";
-import { afterThisTest, asNobody, cleanUpAfterEach, failWith, isSyncOf, makeDirectory } from "./scratch.ts";
+import {
+  afterThisTest,
+  asNobody,
+  cleanUpAfterEach,
+  failWith,
+  isSyncOf,
+  makeDirectory,
+  openedIn,
+} from "./scratch.ts";
 
 cleanUpAfterEach();
 
@@ -79,11 +87,11 @@ describe("opening", () => {
     ["cannot be renamed in", "renameSync"],
     ["cannot be synced", "fsync"],
   ])("refuses a directory that %s, and keeps no descriptor of it", async (_name, method) => {
-    const descriptors = fs.readdirSync("/dev/fd").length;
+    const root = makeDirectory();
     failWith((call) => (call.method === method ? systemError("EIO", call) : undefined));
-    const error = await rejection(openStorageDir(makeDirectory()));
+    const error = await rejection(openStorageDir(root));
     expect(error.message).toMatch(/can be written, renamed in and synced, but .* is not: EIO$/);
-    expect(fs.readdirSync("/dev/fd")).toHaveLength(descriptors);
+    expect(openedIn(root)).toEqual([]);
   });
 });
 
