@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { dialectNames, rootDialectNames } from "./http/fixed-paths.ts";
 
 /** The longest time that Node's timers take, in ms (24.8 days). */
 const maxTimerMs = 2_147_483_647;
@@ -55,6 +56,24 @@ const schema = z.object({
   CREATE_COUNTERS: boolean()
     .default(true)
     .meta({ description: "Whether POST brings a counter that was never used into being; else it gets 404." }),
+  DIALECTS: listOf(...dialectNames)
+    .default([...dialectNames])
+    .meta({
+      description: "The older interfaces that are spoken beside the main one, with commas between, or none.",
+    }),
+  ROOT_DIALECT: oneOf(...rootDialectNames)
+    .default("buildnumber")
+    .meta({
+      description:
+        "The interface at /, buildnumber or micro-incrementer; the main one is else under /buildnumber.",
+    }),
+  AUTOBACKUP: boolean().default(false).meta({
+    description: "Whether each success of the micro-incrementer interface is followed by a backup.",
+  }),
+  AUTOBACKUP_URL: z
+    .url({ protocol: /^https?$/, error: "expected a URL that begins with http:// or https://" })
+    .default("http://persistence/data")
+    .meta({ description: "What is asked for by GET to make a backup." }),
   LOG_LEVEL: oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent").default("info").meta({
     description: "The least level that is logged: trace, debug, info, warn, error, fatal or silent.",
   }),
@@ -71,6 +90,12 @@ const schema = z.object({
     .default(10_000)
     .meta({ unit: "ms", description: "The longest time that requests in flight get to finish at a stop." }),
 });
+
+/** What one setting makes of another. */
+const consistent = schema.refine(
+  ({ DIALECTS, ROOT_DIALECT }) => ROOT_DIALECT === "buildnumber" || DIALECTS.includes(ROOT_DIALECT),
+  { path: ["ROOT_DIALECT"], error: "expected one of the interfaces that DIALECTS names" },
+);
 
 /** The settings of the server; which environment variable gives which is in `readConfig`. */
 export type Config = ReturnType<typeof readConfig>;
@@ -101,11 +126,18 @@ export class ConfigError extends Error {
 /**
  * Reads the settings, from the environment unless told otherwise. An empty value counts as unset.
  *
+ * @param fixed settings that go before the environment
  * @throws ConfigError with all mistakes at once
  */
-export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env) {
-  const given = Object.keys(schema.shape).map((name) => [name, env[name]?.trim() || undefined]);
-  const { data, error } = schema.safeParse(Object.fromEntries(given));
+export function readConfig(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  fixed: Readonly<Record<string, string>> = {},
+) {
+  const given = Object.keys(schema.shape).map((name) => [
+    name,
+    (fixed[name] ?? env[name])?.trim() || undefined,
+  ]);
+  const { data, error } = consistent.safeParse(Object.fromEntries(given));
   if (error) {
     throw new ConfigError(
       error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("\n"),
@@ -134,6 +166,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     port: data.PORT,
     host: data.HOST,
     createCounters: data.CREATE_COUNTERS,
+    dialects: data.DIALECTS,
+    rootDialect: data.ROOT_DIALECT,
+    autobackup: data.AUTOBACKUP,
+    autobackupUrl: data.AUTOBACKUP_URL,
     logLevel: data.LOG_LEVEL,
     logRequests: data.LOG_REQUESTS,
     drainTimeoutMs: data.DRAIN_TIMEOUT_MS,
@@ -176,4 +212,14 @@ function boolean() {
 
 function oneOf<const Choice extends string>(...choices: Choice[]) {
   return z.enum(choices, { error: `expected ${choices.join(", ")}` });
+}
+
+/** Some of the choices, with commas between, or "none". */
+function listOf<const Choice extends string>(...choices: Choice[]) {
+  return z.string().transform((text, context): Choice[] => {
+    const named = text === "none" ? [] : text.split(",").map((name) => name.trim());
+    const known = choices.filter((choice) => named.includes(choice));
+    if (known.length < named.length) context.addIssue(`expected some of ${choices.join(", ")}, or none`);
+    return known;
+  });
 }

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { Counters } from "./counter/counters.ts";
 import { createApp } from "./http/app.ts";
+import { Autobackup } from "./http/autobackup.ts";
 import { createHttpServer } from "./http/http-server.ts";
 import { openStore } from "./store/open-store.ts";
 import { OpeningStore } from "./store/opening-store.ts";
@@ -41,7 +42,14 @@ export interface Server {
 export async function startServer(config: Config, { log, onFatal }: ServerContext): Promise<Server> {
   const store = new OpeningStore();
   const counters = new Counters(store, { createCounters: config.createCounters });
-  const app = createApp(counters, { log, logRequests: config.logRequests });
+  const autobackup = new Autobackup({ url: config.autobackupUrl, log });
+  const app = createApp(counters, {
+    log,
+    logRequests: config.logRequests,
+    dialects: config.dialects,
+    rootDialect: config.rootDialect,
+    ...(config.autobackup && { backUp: () => autobackup.request() }),
+  });
   const httpServer = createHttpServer(app);
 
   // Listening comes first: a second start by mistake meets the taken port before it touches the store.
@@ -59,6 +67,7 @@ export async function startServer(config: Config, { log, onFatal }: ServerContex
     const isWhole = await httpServer.close(config.drainTimeoutMs);
     if (!isWhole) log.warn({}, "the time to drain is over; the requests still in flight were cut off");
     await counters.close();
+    await autobackup.idle();
   }
 
   let closing: Promise<void> | undefined;

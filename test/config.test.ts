@@ -23,6 +23,10 @@ test("has a default for every setting that needs one", () => {
       deadlineMs: 5_000,
     },
     createCounters: true,
+    dialects: ["micro-incrementer", "lambda-atomic-counter", "tot"],
+    rootDialect: "buildnumber",
+    autobackup: false,
+    autobackupUrl: "http://persistence/data",
     logLevel: "info",
     logRequests: false,
     drainTimeoutMs: 10_000,
@@ -65,11 +69,31 @@ test.each([
   ["LOG_LEVEL", "loud"],
   ["LOG_REQUESTS", "yes"],
   ["STORE", "floppy"],
+  ["DIALECTS", "tot,go"],
+  ["ROOT_DIALECT", "tot"],
+  ["AUTOBACKUP", "perhaps"],
+  ["AUTOBACKUP_URL", "persistence/data"],
+  ["AUTOBACKUP_URL", "file:///data"],
 ])("refuses %s=%s by name, without showing the value", (name, value) => {
   const refusal = expect(() => readConfig({ [name]: value }));
   refusal.toThrow(ConfigError);
   refusal.toThrow(new RegExp(`^${name}: expected [^\\n]+$`));
   refusal.not.toThrow(value);
+});
+
+test.each([
+  ["none", []],
+  ["tot", ["tot"]],
+  ["tot, micro-incrementer", ["micro-incrementer", "tot"]],
+])("takes DIALECTS=%s for a list", (text, dialects) => {
+  expect(readConfig({ DIALECTS: text }).dialects).toEqual(dialects);
+});
+
+test("refuses a root that is switched off", () => {
+  expect(() => readConfig({ ROOT_DIALECT: "micro-incrementer", DIALECTS: "tot" })).toThrow(
+    "ROOT_DIALECT: expected one of the interfaces that DIALECTS names",
+  );
+  expect(readConfig({ ROOT_DIALECT: "buildnumber", DIALECTS: "none" }).rootDialect).toBe("buildnumber");
 });
 
 test("reports all mistakes together", () => {

@@ -1,7 +1,7 @@
 import { CounterError } from "./errors.ts";
 
 /**
- * The name of a counter, in its one canonical spelling: a UUID counter is named by the lower-case hyphenated form.
+ * The name of a counter: a UUID in its one canonical spelling, lower-case and hyphenated, or any plain name, as it is.
  * Two equal names are the same counter, in every dialect and every store.
  */
 export type CounterName = string & { readonly __brand: "CounterName" };
@@ -39,6 +39,66 @@ export function parseUuidName(text: string): CounterName {
     );
   }
   return name;
+}
+
+/** The longest file-safe spelling of a name: with what is put behind it, it fits in a file name (255 bytes). */
+const longestFileName = 200;
+
+/**
+ * The counter that a plain name names, in the dialects that have such names. Only the lower-case hyphenated spelling of a
+ * UUID names the UUID's counter; any other text is a name of its own, so that keys which exist already go on.
+ *
+ * @param text 1 … 200 bytes, in the file-safe spelling
+ * @throws CounterError `invalid-counter-id`
+ */
+export function parsePlainName(text: string): CounterName {
+  const name = text as CounterName;
+  const bytes = isWellFormed(text) ? fileNameOf(name).length : Number.NaN;
+  if (bytes >= 1 && bytes <= longestFileName) return name;
+  throw new CounterError(
+    "invalid-counter-id",
+    `expected a name of 1 to ${longestFileName} bytes in its percent-encoded form, got ${quote(text)}`,
+  );
+}
+
+const fileSafe = /^[a-z0-9_-]+$/;
+
+/**
+ * The file-safe spelling of a name, one to one: [a-z0-9_-] stand for themselves, all other bytes of its UTF-8 are `%XX`.
+ * So it never holds a '.' (which marks what is no counter), a '/', or letters that differ in case alone.
+ *
+ * The one plain name that would then look like another spelling of a UUID, 32 hexadecimal digits, has its first one
+ * encoded: the file of that name is the Go original's, and belongs to the UUID's counter.
+ */
+export function fileNameOf(name: CounterName): string {
+  if (fileSafe.test(name)) {
+    const uuid = findUuidName(name);
+    return uuid === undefined || uuid === name ? name : encodeByte(name) + name.slice(1);
+  }
+  // encodeURIComponent spares some characters that are not file-safe here.
+  return encodeURIComponent(name).replace(/%..|[A-Z.!~*'()]/g, (part) =>
+    part.length === 1 ? encodeByte(part) : part,
+  );
+}
+
+/** The counter whose file-safe spelling this is; undefined when it is none. */
+export function findNameOfFile(file: string): CounterName | undefined {
+  try {
+    const name = decodeURIComponent(file) as CounterName;
+    return name !== "" && fileNameOf(name) === file ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `%XX` for the first character of an ASCII text. */
+function encodeByte(text: string): string {
+  return `%${text.charCodeAt(0).toString(16).toUpperCase()}`;
+}
+
+/** Whether a text has no half of a surrogate pair, which UTF-8 cannot say. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
 }
 
 /** What a caller sent, fit for one line of an error message: quoted, control characters escaped, at most 60 characters. */

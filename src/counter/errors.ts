@@ -3,7 +3,8 @@
  * given in `http/problem.ts` only. `docs/errors.md` lists the same codes, and a test compares the two.
  */
 export const errorCodes = {
-  "invalid-counter-id": "The id in the path is not a UUID.",
+  "invalid-counter-id":
+    "The id is not a UUID; or, where counters have names, not a name of 1 to 200 bytes (percent-encoded).",
   "invalid-value": "The value is not an integer from 0 to 9007199254740991.",
   "counter-not-found": "The counter was never used (or may not be created: CREATE_COUNTERS=false).",
   "lowering-refused": "The value is below the last number issued; only ?force=true lowers a counter.",

@@ -1,9 +1,10 @@
 import type { Application } from "express";
 import type { Counters } from "../counter/counters.ts";
 import { allowOnly } from "./allow-only.ts";
+import { servicePaths } from "./fixed-paths.ts";
 import { jsonType, send } from "./send.ts";
 
-export const livenessPath = "/healthz";
+export const livenessPath = servicePaths.liveness;
 export const alive = '{"status":"alive"}\n';
 
 /**
@@ -25,7 +26,7 @@ export function addHealth(app: Application, counters: Counters): void {
     .get((_req, res) => send(res, 200, jsonType, alive))
     .all(allowOnly("GET", "HEAD"));
   app
-    .route("/readyz")
+    .route(servicePaths.readiness)
     .get(async (_req, res) => {
       await check();
       send(res, 200, jsonType, '{"status":"ready"}\n');

@@ -5,7 +5,7 @@ import type { Express } from "express";
 import { pino } from "pino";
 import { Counters, type CountersOptions } from "../../src/counter/counters.ts";
 import type { Store } from "../../src/counter/store.ts";
-import { createApp } from "../../src/http/app.ts";
+import { type AppOptions, createApp } from "../../src/http/app.ts";
 import { openFileStore } from "../../src/store/file/file-store.ts";
 
 export interface TestService {
@@ -17,28 +17,28 @@ export interface TestService {
   close(): Promise<void>;
 }
 
-export interface TestServiceOptions extends CountersOptions {
-  readonly logRequests?: boolean;
+export interface TestServiceOptions extends CountersOptions, Omit<AppOptions, "log"> {
   /** A store in place of the file store, for failures that a disk cannot be made to have on command. */
   readonly store?: Store;
 }
 
 /** The app on a real file store in a new directory, everything in this process. */
 export async function openService({
-  logRequests = false,
   store,
+  createCounters,
+  maxWaiting,
   ...options
 }: TestServiceOptions = {}): Promise<TestService> {
   const storageDir = await mkdtemp(join(tmpdir(), "buildnumber-"));
   const logged: Record<string, unknown>[] = [];
   const log = pino({ level: "info" }, { write: (line: string) => void logged.push(JSON.parse(line)) });
   const settings = { storageDir, lockStaleMs: 10_000, lockWaitMs: 250 };
-  const counters = new Counters(
-    store ?? (await openFileStore(settings, { log, onFatal: () => {} })),
-    options,
-  );
+  const counters = new Counters(store ?? (await openFileStore(settings, { log, onFatal: () => {} })), {
+    ...(createCounters !== undefined && { createCounters }),
+    ...(maxWaiting !== undefined && { maxWaiting }),
+  });
   return {
-    app: createApp(counters, { log, logRequests }),
+    app: createApp(counters, { log, ...options }),
     counters,
     storageDir,
     logged,

@@ -1,4 +1,4 @@
-import type { Application, Request, Response } from "express";
+import type { IRouter, Request, Response } from "express";
 import { parseUuidName, quote } from "../../counter/counter-name.ts";
 import type { Counters } from "../../counter/counters.ts";
 import { CounterError, counterNotFound } from "../../counter/errors.ts";
@@ -9,12 +9,12 @@ import { jsonType, send, textType } from "../send.ts";
 import { wantsText } from "../wants-text.ts";
 
 /**
- * The main dialect, at `/`: POST takes the next number of a counter, GET shows the last one, PUT sets it.
+ * The main dialect, at `/` or `/buildnumber`: POST takes the next number of a counter, GET shows the last one, PUT sets it.
  *
  * Takes every path of one segment (`/{id}/` as well: the Go original redirected it), so it is added after the routes
  * with a name.
  */
-export function addBuildnumber(app: Application, counters: Counters): void {
+export function addBuildnumber(app: IRouter, counters: Counters): void {
   app
     .route("/:id")
     .post(async (req, res) => {

@@ -10,8 +10,15 @@ export interface DynamodbClientOptions {
   readonly maxAttempts?: number;
 }
 
-/** A client of DynamoDB. Connections are kept alive, up to 256 of them, and made within a second or not at all. */
-export function createDynamodbClient(options: DynamodbClientOptions): DynamoDBClient {
+/**
+ * A client of DynamoDB. Connections are kept alive, up to 256 of them, and made within a second or not at all.
+ *
+ * @param config further options of the SDK, which go before ours
+ */
+export function createDynamodbClient(
+  options: DynamodbClientOptions,
+  config: DynamoDBClientConfig = {},
+): DynamoDBClient {
   const { region, endpoint, credentials, maxAttempts } = options;
   const agent = { keepAlive: true, maxSockets: 256 };
   return new DynamoDBClient({
@@ -20,5 +27,6 @@ export function createDynamodbClient(options: DynamodbClientOptions): DynamoDBCl
     ...(credentials === undefined ? {} : { credentials }),
     ...(maxAttempts === undefined ? {} : { maxAttempts }),
     requestHandler: { connectionTimeout: 1_000, httpAgent: agent, httpsAgent: agent },
+    ...config,
   });
 }

@@ -39,6 +39,9 @@ export interface DynamodbStoreOptions extends Omit<DynamodbClientOptions, "maxAt
   readonly deadlineMs?: number;
 }
 
+/** Names that begin so are kept for the service itself. */
+const reserved = "buildnumber:";
+
 /** How often one request is sent at most, in all. */
 const maxAttempts = 3;
 /** How often a change that other processes got in the way of is tried. */
@@ -143,6 +146,7 @@ class DynamodbStore implements Store {
     claims: readonly Claim[],
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
+    checkName(name);
     let total = 0;
     for (const { by } of claims) total = Math.min(total + by, maxValue + 1);
     // The usual way: one ADD for the whole batch, on the condition that all of it fits.
@@ -165,6 +169,7 @@ class DynamodbStore implements Store {
   }
 
   async peek(name: CounterName): Promise<number | undefined> {
+    checkName(name);
     const key = { [this.#keyAttribute]: { S: name } };
     const { Item } = await this.#send<GetItemCommandOutput>(
       (abortSignal) =>
@@ -213,7 +218,7 @@ class DynamodbStore implements Store {
   /** Asks for a write on a condition that no item meets, so it needs the same rights as a commit, and writes nothing. */
   async check(): Promise<void> {
     await this.#update(
-      "buildnumber:check" as CounterName,
+      `${reserved}check` as CounterName,
       {
         UpdateExpression: "SET #value = #value",
         ConditionExpression: "attribute_exists(#key)",
@@ -368,6 +373,14 @@ class DynamodbStore implements Store {
       `expected to be the only one at the counter once in ${maxRaces} times`,
     );
   }
+}
+
+function checkName(name: CounterName): void {
+  if (!name.startsWith(reserved)) return;
+  throw new CounterError(
+    "invalid-counter-id",
+    `expected a name that does not begin with "${reserved}", which is kept for the service itself, got ${quote(name)}`,
+  );
 }
 
 function numbers(values: Readonly<Record<string, number>>): Record<string, AttributeValue> {

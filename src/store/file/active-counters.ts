@@ -1,6 +1,6 @@
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CounterName } from "../../counter/counter-name.ts";
+import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import type { CounterLocks } from "./counter-locks.ts";
 
 /** How long a lock is kept under load before those who wait for it are let in. */
@@ -106,7 +106,7 @@ export class ActiveCounters<Known> {
   #create(name: CounterName): ActiveCounter<Known> {
     return {
       name,
-      valuePath: path.join(this.#options.root, name),
+      valuePath: path.join(this.#options.root, fileNameOf(name)),
       known: undefined,
       isBusy: true,
       isLinked: false,

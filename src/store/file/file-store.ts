@@ -20,7 +20,7 @@
  */
 import path from "node:path";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
-import type { CounterName } from "../../counter/counter-name.ts";
+import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import { CounterError, counterNotFound, counterUnreadable } from "../../counter/errors.ts";
 import {
   allocate,
@@ -273,17 +273,17 @@ class FileStore implements Store {
       return await (token ? this.#lookBehindFence(name, token) : this.#lookWithoutFence(name));
     } catch (error) {
       if (error instanceof FenceDamagedError) {
-        throw counterUnreadable(name, `its fence is damaged: ${error.message}`, error);
+        throw counterUnreadable(fileNameOf(name), `its fence is damaged: ${error.message}`, error);
       }
       if (isForbidden(error))
-        throw counterUnreadable(name, `its files cannot be opened (${errnoOf(error)})`, error);
+        throw counterUnreadable(fileNameOf(name), `its files cannot be opened (${errnoOf(error)})`, error);
       throw error;
     }
   }
 
   async #lookBehindFence(name: CounterName, token: Token): Promise<Seen> {
     const { log } = this.#context;
-    const file = readValueFile(path.join(this.#directory.root, name));
+    const file = readValueFile(path.join(this.#directory.root, fileNameOf(name)));
     if (file.state !== "number") {
       const reason = file.state === "missing" ? "the value file is missing" : file.reason;
       log.warn({ counter: name, fence: token.value, reason }, "the value file is made anew from the fence");
@@ -304,12 +304,12 @@ class FileStore implements Store {
     const { log } = this.#context;
     await this.#spellings.complete();
     let mark: Mark | undefined;
-    const files = [name, ...(await this.#spellings.of(name))];
+    const files = [fileNameOf(name), ...(await this.#spellings.of(name))];
     for (const spelling of files) {
       const file = readValueFile(path.join(this.#directory.root, spelling));
       if (file.state === "missing") continue;
       if (file.state === "unreadable") {
-        throw counterUnreadable(name, `there is no fence, and in the value file ${file.reason}`);
+        throw counterUnreadable(fileNameOf(name), `there is no fence, and in the value file ${file.reason}`);
       }
       if (file.text !== valueText(file.value))
         log.warn({ file: spelling, value: file.value }, "an odd value file was read by its first line");
@@ -465,7 +465,7 @@ class FileStore implements Store {
   }
 
   #fencePath(name: CounterName): string {
-    return `${this.#directory.fences}/${name}`;
+    return `${this.#directory.fences}/${fileNameOf(name)}`;
   }
 }
 

@@ -1,21 +1,23 @@
 /**
  * The layout of STORAGE_DIR:
  *
- *     <uuid>           the value file of a counter
- *     <uuid>.lock/     its lock, while a process works on it
- *     <uuid>.<digits>  what a killed process left of a value file that it was writing
- *     .fence/<uuid>/   its fence, with one empty file named after the last number reserved
+ *     <name>           the value file of a counter
+ *     <name>.lock/     its lock, while a process works on it
+ *     <name>.<digits>  what a killed process left of a value file that it was writing
+ *     .fence/<name>/   its fence, with one empty file named after the last number reserved
  *     .new/            fences that are being built, and the probes that show that the disk can be written
  *
- * A name with a '.' is never a counter. Nothing of another process is ever removed, but what it left more than an hour ago.
+ * <name> is the file-safe spelling of the counter's name: a UUID as it is, lower-case and hyphenated. The Go original's
+ * files have UUIDs in other spellings as well. A name with a '.' is never a counter. Nothing of another process is ever
+ * removed, but what it left more than an hour ago.
  */
 import fs from "node:fs";
 import path from "node:path";
 import { v4 as uuidv4 } from "uuid";
-import { findUuidName } from "../../counter/counter-name.ts";
+import { type CounterName, findNameOfFile, findUuidName } from "../../counter/counter-name.ts";
 import { closeQuietly, errnoOf, openDirectory, sync, syncDirectory } from "./io.ts";
 
-const leftover = /^[0-9a-f-]{36}\.\d+$/;
+const leftover = /^([a-z0-9_%A-F-]+)\.\d+$/;
 const leftoverAgeMs = 3_600_000;
 
 /**
@@ -92,7 +94,8 @@ export class StorageDir {
 
   /** Whether no counter was ever used here. Throws the system's error. */
   async isEmpty(): Promise<boolean> {
-    return (await isEmpty(this.fences)) && (await isEmpty(this.root));
+    // A counter of ours has a fence; only those of the Go original, all UUIDs, may have none.
+    return (await isFree(this.fences, findNameOfFile)) && (await isFree(this.root, findUuidName));
   }
 
   /**
@@ -105,7 +108,7 @@ export class StorageDir {
     const oldest = Date.now() - leftoverAgeMs;
     for await (const { name } of await fs.promises.opendir(this.root, { bufferSize: 1024 })) {
       if (!name.includes(".")) visit(name);
-      else if (leftover.test(name)) removeIfOlder(path.join(this.root, name), oldest);
+      else if (this.#isLeftover(name)) removeIfOlder(path.join(this.root, name), oldest);
     }
     for (const name of fs.readdirSync(this.nursery)) {
       const abandoned = path.join(this.nursery, name);
@@ -113,11 +116,19 @@ export class StorageDir {
       removeIfOlder(abandoned, oldest, `${abandoned}.abandoned`);
     }
   }
+
+  /** A file beside a plain name may be a user's: it is ours if that counter has a fence, as it has before its value file. */
+  #isLeftover(name: string): boolean {
+    const [, file] = leftover.exec(name) ?? [];
+    if (file === undefined) return false;
+    return findUuidName(file) === file || fs.existsSync(path.join(this.fences, file));
+  }
 }
 
-async function isEmpty(directory: string): Promise<boolean> {
+/** Whether no file of a directory is that of a counter. */
+async function isFree(directory: string, find: (file: string) => CounterName | undefined): Promise<boolean> {
   for await (const { name } of await fs.promises.opendir(directory)) {
-    if (findUuidName(name) !== undefined) return false;
+    if (find(name) !== undefined) return false;
   }
   return true;
 }

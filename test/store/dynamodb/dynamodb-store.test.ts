@@ -12,7 +12,7 @@ import {
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
-import type { CounterName } from "../../../src/counter/counter-name.ts";
+import { type CounterName, parsePlainName } from "../../../src/counter/counter-name.ts";
 import { Counters } from "../../../src/counter/counters.ts";
 import { maxValue, type Store } from "../../../src/counter/store.ts";
 import { createDynamodbClient } from "../../../src/store/dynamodb/dynamodb-client.ts";
@@ -97,6 +97,21 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     expect(await take(store, counter)).toBe(3);
     expect((await client.send(older)).Attributes).toEqual({ lastValue: { N: "4" } });
     expect(await take(store, counter)).toBe(5);
+  });
+
+  test("keeps a plain name as it is, and refuses those that are kept for the service", async () => {
+    const store = await open();
+    const name = parsePlainName(`My App/ü ${newCounter()}`);
+    expect(await take(store, name)).toBe(1);
+    expect(await get(name)).toEqual({ N: "1" });
+    const reserved = parsePlainName("buildnumber:check");
+    for (const refused of [
+      take(store, reserved),
+      store.peek(reserved),
+      store.set(reserved, 5, { force: true }),
+    ]) {
+      expect(await rejection(refused)).toMatchObject({ code: "invalid-counter-id", consumed: false });
+    }
   });
 
   test("counts in an item that has other attributes and no value yet, and keeps them", async () => {
