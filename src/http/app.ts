@@ -13,6 +13,7 @@ import {
   dialectNames,
   dialectPaths,
   fixedPaths,
+  fixedPathsPattern,
   type RootDialectName,
 } from "./fixed-paths.ts";
 import { addHealth } from "./health.ts";
@@ -42,7 +43,7 @@ export function createApp(counters: Counters, options: AppOptions): Express {
     backUp,
     unknownPath,
   } = options;
-  const fixed = fixedPaths(rootDialect);
+  const fixed = fixedPathsPattern(rootDialect);
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -60,7 +61,7 @@ export function createApp(counters: Counters, options: AppOptions): Express {
     if (dialects.includes("micro-incrementer")) {
       app.use(dialectPaths["micro-incrementer"], createMicroIncrementer(counters, { backUp }));
     }
-    app.use([...fixed], unknownPath ?? refusePath);
+    app.use(fixed, unknownPath ?? refusePath);
     if (unknownPath) {
       app.all("/:id", (req, res, next) =>
         findUuidName(req.params.id) ? next() : unknownPath(req, res, next),
@@ -71,8 +72,8 @@ export function createApp(counters: Counters, options: AppOptions): Express {
     const router = express.Router({ caseSensitive: true });
     addBuildnumber(router, counters);
     app.use(dialectPaths.buildnumber, router);
-    app.use([...fixed], unknownPath ?? refusePath);
-    app.use(createMicroIncrementer(counters, { backUp, reserved: fixed }));
+    app.use(fixed, unknownPath ?? refusePath);
+    app.use(createMicroIncrementer(counters, { backUp, reserved: fixedPaths(rootDialect) }));
   }
   app.use(unknownPath ?? refusePath);
   app.use(createErrorHandler(log));

@@ -31,3 +31,9 @@ export function fixedPaths(root: RootDialectName): readonly string[] {
     ? [...own, ...Object.values(dialectPaths)]
     : [...own, ...unaskedPaths, dialectPaths.buildnumber];
 }
+
+/** What matches all fixed paths and what is below them: one test for each request, where a list would cost one for each path. */
+export function fixedPathsPattern(root: RootDialectName): RegExp {
+  const paths = fixedPaths(root).map((path) => path.replaceAll(".", "\\."));
+  return new RegExp(`^(?:${paths.join("|")})(?=/|$)`);
+}
