@@ -7,7 +7,7 @@ import { delayedLines } from "./delayed-sync.ts";
 
 /** How the bench was asked to run. */
 export interface Options {
-  /** Whether all was measured in full length, so that the docs may say so. */
+  /** Whether everything is measured, so that the docs are written. They say how long, and with how many counters. */
   readonly isFull: boolean;
   /** Who runs. */
   readonly lines: readonly Line[];
@@ -41,6 +41,7 @@ const usage = `npm run bench -- [options]
   --connections N,…   default 1,16,64,256
   --rounds N          default 5
   --seconds N         length of each load run, default 3
+  --counters N        how many for memory and start-up, default 1000000
   --directory PATH    where the data goes, and so which disk is measured; default dist/
   --service "COMMAND" how the service is started; it gets PORT, HOST, STORE and STORAGE_DIR`;
 
@@ -62,6 +63,7 @@ function parse(args: readonly string[]): Options {
       connections: { type: "string" },
       rounds: { type: "string" },
       seconds: { type: "string" },
+      counters: { type: "string" },
       directory: { type: "string", default: fileURLToPath(new URL("..", import.meta.url)) },
       service: { type: "string" },
     },
@@ -69,11 +71,11 @@ function parse(args: readonly string[]): Options {
   const isQuick = values.quick ?? false;
   mkdirSync(values.directory, { recursive: true });
   return {
-    isFull: Object.keys(values).every((name) => name === "directory"),
+    isFull: Object.keys(values).every((name) => ["directory", "seconds", "counters"].includes(name)),
     lines: pickLines(values.only?.split(",") ?? (isQuick ? quickKeys : undefined)),
     withManyCountersFor: isQuick ? ["service"] : lines.map(({ key }) => key),
     withFullDirectory: values.only === undefined,
-    counters: isQuick ? 5_000 : 1_000_000,
+    counters: parseNumbers(values.counters)?.[0] ?? (isQuick ? 5_000 : 1_000_000),
     connections: parseNumbers(values.connections) ?? (isQuick ? [1, 64, 256] : [1, 16, 64, 256]),
     rounds: parseNumbers(values.rounds)?.[0] ?? (isQuick ? 1 : 5),
     seconds: parseNumbers(values.seconds)?.[0] ?? (isQuick ? 1 : 3),
