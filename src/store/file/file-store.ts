@@ -18,7 +18,6 @@
  * The calls of a commit that only touch the file system's cache are made synchronously: each takes microseconds, and a trip
  * to the thread pool more than that. Only the syncs wait for the disk, and they wait in the thread pool.
  */
-import fs from "node:fs";
 import path from "node:path";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
 import type { CounterName } from "../../counter/counter-name.ts";
