@@ -17,15 +17,7 @@ export interface FsCall {
  * (`late`, for `fsync`).
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only looks on returns nothing
-export type Verdict =
-  | void
-  | undefined
-  | Error
-  | { readonly after: Error }
-  | "short"
-  | "skip"
-  | "blind"
-  | "late";
+export type Verdict = void | Error | { readonly after: Error } | "short" | "skip" | "blind" | "late";
 
 const methods = [
   "chmodSync",
