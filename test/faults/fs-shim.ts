@@ -13,10 +13,11 @@ export interface FsCall {
 /**
  * What becomes of a call: it is made (undefined); it fails with this error and touches nothing; it is made, and then fails
  * (`after`: a lost reply); it writes half of what it should and reports that (`short`, for `writeSync`); it reports success
- * and touches nothing (`skip`); or it is made, and reports success even if it failed (`blind`).
+ * and touches nothing (`skip`); it is made, and reports success even if it failed (`blind`); or it is made a second later
+ * (`late`, for `fsync`).
  */
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook that only looks on returns nothing
-export type Verdict = void | undefined | Error | { readonly after: Error } | "short" | "skip" | "blind";
+export type Verdict = void | Error | { readonly after: Error } | "short" | "skip" | "blind" | "late";
 
 const methods = [
   "chmodSync",
@@ -83,7 +84,8 @@ function carryOut(verdict: Verdict, method: FsMethod, original: AnyFunction, arg
   if (verdict === undefined) return original.apply(fs, args);
   if (method === "fsync") {
     const callback = args[1] as (error: Error | null) => void;
-    setImmediate(callback, errorOf(verdict));
+    if (verdict === "late") setTimeout(() => original.apply(fs, args), 1_000);
+    else setImmediate(callback, errorOf(verdict));
     return undefined;
   }
   if (typeof verdict === "object" && "after" in verdict) {

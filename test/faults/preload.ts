@@ -11,7 +11,10 @@ export interface Plan {
   /** Only these count: of this method, on a path that ends so (`.lock`) or contains it (`/.fence/`). */
   readonly method?: string;
   readonly path?: string;
-  /** What happens there: SIGSTOP or SIGKILL just before the operation, or it fails with this error (`EIO`). */
+  /**
+   * What happens there: SIGSTOP or SIGKILL just before the operation; `late`: an fsync begins a second later; or it fails
+   * with this error (`EIO`).
+   */
   readonly act?: string;
   /** All that follow fail as well. */
   readonly isLasting?: boolean;
@@ -32,6 +35,7 @@ installFsShim((call): Verdict => {
   if (!path.startsWith(storageDir)) return undefined;
   const isHit = countAndCompare(call, path);
   if (isHit && plan.act !== undefined) {
+    if (plan.act === "late") return "late";
     if (!plan.act.startsWith("SIG")) return systemError(plan.act, call);
     process.kill(process.pid, plan.act);
   }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { History } from "../history.ts";
 import type { Plan } from "../preload.ts";
 import type { Service } from "../service.ts";
-import { createSwitch, load, runOrSkip, type Scenario, type Trial } from "../trial.ts";
+import { createSwitch, load, runOrSkip, type Scenario, type Trial, until } from "../trial.ts";
 
 /** `FS_IOC_SHUTDOWN` with `FS_SHUTDOWN_FLAGS_NOLOGFLUSH`: the file system ends as it would without power. */
 const cut =
@@ -113,6 +113,31 @@ async function cutPower(trial: Trial, { kind, cuts, plan }: Cuts): Promise<Histo
   return history;
 }
 
+/** Shuts the file system down between the rename of the fence and its sync, and lets the server go on. */
+async function cutBeforeSync(trial: Trial, kind: Kind): Promise<void> {
+  const disk = new Disk(trial, kind);
+  const storageDir = path.join(disk.directory, "data");
+  const counter = trial.random.uuid();
+  const history = new History();
+  const service = await trial.start({ storageDir, plan: {} });
+  const client = trial.client(service);
+  for (let n = 0; n < 3; n += 1) await client.take(counter, history);
+  await service.arm({ at: 1, act: "late", method: "fsync", path: "/.fence/" });
+  const pending = client.take(counter, history);
+  const valueFile = path.join(storageDir, counter);
+  await until(() => fs.readFileSync(valueFile, "utf8") === "4\n", "the value file to be written");
+  disk.cutPower();
+  const { number } = await pending;
+  trial.expect(number === undefined, `expected no answer of what is not on the disk, got ${number}`);
+  await until(() => service.child.exitCode !== null, "the service to end");
+  trial.expect(service.child.exitCode === 1, `expected exit code 1, got ${service.child.exitCode}`);
+  await disk.restart();
+  const heir = await trial.start({ storageDir });
+  for (let n = 0; n < 3; n += 1) await trial.client(heir).take(counter, history);
+  trial.check(history);
+  await heir.kill();
+}
+
 export const powerScenarios: readonly Scenario[] = (["ext4", "xfs"] as const).flatMap((kind) => [
   {
     name: `power-${kind}`,
@@ -120,6 +145,11 @@ export const powerScenarios: readonly Scenario[] = (["ext4", "xfs"] as const).fl
     async run(trial) {
       await cutPower(trial, { kind, cuts: trial.amount(2, 200) });
     },
+  },
+  {
+    name: `shutdown-${kind}`,
+    about: `${kind} shuts itself down between the rename of a fence and its sync: no answer, exit code not 0`,
+    run: (trial) => cutBeforeSync(trial, kind),
   },
   {
     name: `power-${kind}-control`,

@@ -1,6 +1,11 @@
 import { expect, test } from "@jest/globals";
 import { CounterError } from "../../../src/counter/errors.ts";
-import { errnoOf, isNoSpace, storeError } from "../../../src/store/file/io.ts";
+import { errnoOf, isNoSpace, storeError, syncDirectory } from "../../../src/store/file/io.ts";
+import { systemError } from "../../faults/fs-shim.ts";
+import { rejection } from "../store-contract.ts";
+import { cleanUpAfterEach, failWith, makeDirectory } from "./scratch.ts";
+
+cleanUpAfterEach();
 
 function errorOf(code: string): Error {
   return Object.assign(new Error(`${code}: …, open '/srv/data/secret'`), { code });
@@ -36,4 +41,11 @@ test("a failure tells what was expected and what was got, keeps its cause, and n
 test("a failure that was told already stays as it is", () => {
   const error = new CounterError("counter-exhausted", "the end");
   expect(storeError(error, "to write", { consumed: true })).toBe(error);
+});
+
+test("a sync that succeeds has failed all the same when its directory cannot be looked at any more", async () => {
+  const directory = makeDirectory();
+  await syncDirectory(directory);
+  failWith((call) => (call.method === "fstatSync" ? systemError("EIO", call) : undefined));
+  expect(await rejection(syncDirectory(directory))).toMatchObject({ code: "EIO" });
 });
