@@ -17,6 +17,7 @@ import {
   type Store,
   type StoreContext,
 } from "../../counter/store.ts";
+import { isRecorded, refuseRecorded } from "../recorded-claims.ts";
 import { searchRecords } from "../search-records.ts";
 import {
   createRedisClient,
@@ -37,7 +38,7 @@ import {
   setScript,
 } from "./redis-scripts.ts";
 
-export interface RedisStoreOptions extends RetentionOptions {
+export interface RedisStoreOptions extends Partial<RetentionOptions> {
   /** Where Redis is: see `RedisAddress` for the forms of one server, Sentinel and Cluster. */
   readonly url: string;
   /** What stands before every counter name in its key (default nothing, as the older incrementer had it). */
@@ -103,7 +104,7 @@ class RedisStore implements Store {
     this.#deadlineMs = options.deadlineMs ?? 5_000;
     this.#requireDurable = options.requireDurable ?? false;
     this.#waitReplicas = options.waitReplicas;
-    this.#retentionMs = options.keyRetentionMs;
+    this.#retentionMs = options.keyRetentionMs ?? 0;
     this.#isCluster = address.kind === "cluster";
     this.#client = createRedisClient(address, { deadlineMs: this.#deadlineMs });
   }
@@ -130,17 +131,12 @@ class RedisStore implements Store {
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
     const key = this.#key(name);
-    const plain = claims.filter((claim) => claim.key === undefined && claim.metadata === undefined);
-    if (plain.length < claims.length) {
+    if (claims.some(isRecorded)) {
       try {
         return await this.#commitRecorded(key, claims, create);
       } catch (error) {
-        // What is wrong with keys and records is no matter of those who have none.
-        if (plain.length === 0 || !(error instanceof CounterError) || error.consumed) throw error;
-        const outcomes = (await this.commit(name, plain, { create })).values();
-        return claims.map((claim) =>
-          plain.includes(claim) ? (outcomes.next().value as Outcome) : { error },
-        );
+        if (!(error instanceof CounterError) || error.consumed) throw error;
+        return refuseRecorded(claims, error, (plain) => this.commit(name, plain, { create }));
       }
     }
     const [state, value] = await this.#write(commitScript, [key], commitArguments(claims, create));
@@ -382,10 +378,6 @@ function unreadable(key: string, value: string | undefined): CounterError {
     "counter-unreadable",
     `expected an integer from 0 to ${maxValue} under the key ${quote(key)}, got ${quote(value ?? "")}`,
   );
-}
-
-function isRecorded({ key, metadata }: Claim): boolean {
-  return key !== undefined || metadata !== undefined;
 }
 
 function readRecord(key: string, text: string, { consumed = false } = {}): BuildRecord {

@@ -8,6 +8,7 @@ import {
   startDynalite,
   startDynamodbLocal,
 } from "../../engines/dynamodb.ts";
+import { describeRecordsContract } from "../records-contract.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
@@ -25,5 +26,12 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
 
   describeStoreContract("the DynamoDB store", () =>
     openDynamodbStore({ ...localAccount, endpoint: engine.endpoint, createTable: true }, silentContext()),
+  );
+
+  describeRecordsContract("the DynamoDB store", (options) =>
+    openDynamodbStore(
+      { ...localAccount, ...options, endpoint: engine.endpoint, createTable: true },
+      silentContext(),
+    ),
   );
 }

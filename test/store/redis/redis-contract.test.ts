@@ -15,15 +15,13 @@ describeWithEngine("Redis", missingRedis, () => {
 
   afterAll(() => redis?.stop());
 
-  describeStoreContract("the Redis store", () =>
-    openRedisStore({ url: redis.url, keyRetentionMs: 0 }, silentContext()),
-  );
+  describeStoreContract("the Redis store", () => openRedisStore({ url: redis.url }, silentContext()));
 
   describeRecordsContract("the Redis store", (options) =>
     openRedisStore({ url: redis.url, ...options }, silentContext()),
   );
 
   describeStoreContract("the Redis store with a prefix in another database", () =>
-    openRedisStore({ url: `${redis.url}/3`, prefix: "team:", keyRetentionMs: 0 }, silentContext()),
+    openRedisStore({ url: `${redis.url}/3`, prefix: "team:" }, silentContext()),
   );
 });
