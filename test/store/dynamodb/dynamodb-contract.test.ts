@@ -13,7 +13,9 @@ import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
 describeWithEngine("dynalite", undefined, () => describeOn(startDynalite));
-describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () => describeOn(startDynamodbLocal));
+describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
+  describeOn(() => startDynamodbLocal({ inMemory: true })),
+);
 
 function describeOn(start: () => Promise<DynamodbEngine>): void {
   let engine: DynamodbEngine;
