@@ -188,6 +188,7 @@ const noRecords: ReadonlyMap<string, BuildRecord> = new Map();
  *
  * @param last the last number issued before, 0 … `maxValue`
  * @param known the records of those keys of the batch that have one, by key
+ * @param now the time of new records, in milliseconds since 1970; asked once, and only for a batch that has one
  * @returns the outcomes, and `next`: the last number issued after (equal to `last` when no claim took any). The new
  *   records are those of the outcomes that are no replay
  */
@@ -195,6 +196,7 @@ export function allocate(
   last: number,
   claims: readonly Claim[],
   known: ReadonlyMap<string, BuildRecord> = noRecords,
+  now: () => number = Date.now,
 ): { next: number; outcomes: Outcome[] } {
   let next = last;
   let atMs: number | undefined;
@@ -206,7 +208,7 @@ export function allocate(
     if (by > max - next) return { error: exhausted(next, by, max) };
     next += by;
     if (key === undefined && metadata === undefined) return { value: next };
-    atMs ??= Date.now();
+    atMs ??= now();
     const first: BuildRecord = {
       value: next,
       atMs,
