@@ -121,7 +121,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   const keyRetentionMs = data.KEY_RETENTION_DAYS * 86_400_000;
   return Object.freeze({
     store: data.STORE,
-    file: { storageDir: data.STORAGE_DIR, lockStaleMs: data.LOCK_STALE_MS, lockWaitMs: data.LOCK_WAIT_MS },
+    file: {
+      storageDir: data.STORAGE_DIR,
+      lockStaleMs: data.LOCK_STALE_MS,
+      lockWaitMs: data.LOCK_WAIT_MS,
+      keyRetentionMs,
+    },
     redis: {
       url: data.REDIS_URL,
       prefix: data.REDIS_PREFIX,

@@ -7,7 +7,7 @@ test("has a default for every setting that needs one", () => {
     store: "file",
     port: 8080,
     host: undefined,
-    file: { storageDir: "data", lockStaleMs: 10_000, lockWaitMs: 250 },
+    file: { storageDir: "data", lockStaleMs: 10_000, lockWaitMs: 250, keyRetentionMs: 90 * 86_400_000 },
     redis: {
       url: "redis://127.0.0.1:6379",
       prefix: "",

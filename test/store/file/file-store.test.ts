@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterAll, describe, expect, test } from "@jest/globals";
 import { systemError } from "../../faults/fs-shim.ts";
 import { newCounter } from "../new-counter.ts";
+import { describeRecordsContract } from "../records-contract.ts";
 import { describeStoreContract, rejection, take } from "../store-contract.ts";
 import {
   cleanUpAfterEach,
@@ -21,6 +22,8 @@ const shared = fs.mkdtempSync(path.join(tmpdir(), "file-store-"));
 afterAll(() => fs.rmSync(shared, { recursive: true }));
 
 describeStoreContract("the file store", async () => (await openStore(shared)).store);
+
+describeRecordsContract("the file store", async (options) => (await openStore(shared, options)).store);
 
 describe("closing", () => {
   test("waits for a peek in hand, which needs the directory's descriptors until its end", async () => {
