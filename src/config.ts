@@ -40,8 +40,11 @@ const schema = z.object({
   DYNAMODB_VALUE_ATTRIBUTE: z.string().default("lastValue").meta({
     description: "The attribute with the last number issued.",
   }),
+  DYNAMODB_RECORDS_TABLE: z.string().optional().meta({
+    description: "The DynamoDB table of keys and records; unset means DYNAMODB_TABLE with Records behind it.",
+  }),
   DYNAMODB_CREATE_TABLE: boolean().default(false).meta({
-    description: "Whether a missing table is created, billed on demand.",
+    description: "Whether missing tables are created, billed on demand.",
   }),
   DYNAMODB_ENDPOINT: z.url({ error: "expected a URL" }).optional().meta({
     description: "The URL of an engine other than Amazon's; on this machine it needs no credentials.",
@@ -52,6 +55,10 @@ const schema = z.object({
   STORE_DEADLINE_MS: integer(100, 60_000).default(5_000).meta({
     unit: "ms",
     description: "The time after which a call to Redis or DynamoDB gives up.",
+  }),
+  KEY_RETENTION_DAYS: integer(0, 36_500).default(90).meta({
+    unit: "days",
+    description: "The time for which keys and records are kept; 0 keeps them for ever.",
   }),
   CREATE_COUNTERS: boolean()
     .default(true)
@@ -143,22 +150,31 @@ export function readConfig(
       error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("\n"),
     );
   }
+  const keyRetentionMs = data.KEY_RETENTION_DAYS * 86_400_000;
   return Object.freeze({
     store: data.STORE,
-    file: { storageDir: data.STORAGE_DIR, lockStaleMs: data.LOCK_STALE_MS, lockWaitMs: data.LOCK_WAIT_MS },
+    file: {
+      storageDir: data.STORAGE_DIR,
+      lockStaleMs: data.LOCK_STALE_MS,
+      lockWaitMs: data.LOCK_WAIT_MS,
+      keyRetentionMs,
+    },
     redis: {
       url: data.REDIS_URL,
       prefix: data.REDIS_PREFIX,
       requireDurable: data.REDIS_REQUIRE_DURABLE,
       waitReplicas: data.REDIS_WAIT_REPLICAS,
+      keyRetentionMs,
       deadlineMs: data.STORE_DEADLINE_MS,
     },
     dynamodb: {
       table: data.DYNAMODB_TABLE,
       keyAttribute: data.DYNAMODB_KEY_ATTRIBUTE,
       valueAttribute: data.DYNAMODB_VALUE_ATTRIBUTE,
+      keyRetentionMs,
       createTable: data.DYNAMODB_CREATE_TABLE,
       deadlineMs: data.STORE_DEADLINE_MS,
+      ...(data.DYNAMODB_RECORDS_TABLE !== undefined && { recordsTable: data.DYNAMODB_RECORDS_TABLE }),
       ...(data.DYNAMODB_ENDPOINT !== undefined && { endpoint: data.DYNAMODB_ENDPOINT }),
       ...(data.AWS_REGION !== undefined && { region: data.AWS_REGION }),
       ...(isOnThisMachine(data.DYNAMODB_ENDPOINT) && !hasCredentials(env) && { credentials: anyCredentials }),

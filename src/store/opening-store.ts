@@ -1,6 +1,15 @@
 import type { CounterName } from "../counter/counter-name.ts";
 import { CounterError } from "../counter/errors.ts";
-import type { Claim, CommitOptions, Outcome, SetOptions, Store } from "../counter/store.ts";
+import type {
+  BuildRecord,
+  Claim,
+  CommitOptions,
+  Outcome,
+  RecordsPage,
+  RecordsQuery,
+  SetOptions,
+  Store,
+} from "../counter/store.ts";
 
 /**
  * A store that may still be on its way. The server listens before its store is open: until then every call is refused
@@ -36,6 +45,14 @@ export class OpeningStore implements Store {
 
   async peek(name: CounterName): Promise<number | undefined> {
     return this.#open().peek(name);
+  }
+
+  async record(name: CounterName, value: number): Promise<BuildRecord | undefined> {
+    return this.#open().record(name, value);
+  }
+
+  async records(name: CounterName, query: RecordsQuery): Promise<RecordsPage> {
+    return this.#open().records(name, query);
   }
 
   async set(name: CounterName, value: number, options: SetOptions): Promise<void> {

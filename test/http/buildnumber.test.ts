@@ -347,6 +347,8 @@ describe("a failing store", () => {
       commit: fail,
       peek: fail,
       set: fail,
+      record: fail,
+      records: fail,
       check: fail,
       close: async () => {},
     };
@@ -438,6 +440,8 @@ describe("health", () => {
         commit: async () => [],
         peek: none,
         set: async () => {},
+        record: none,
+        records: async () => ({ records: [] }),
         close: async () => {},
       },
     });

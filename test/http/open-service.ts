@@ -32,7 +32,7 @@ export async function openService({
   const storageDir = await mkdtemp(join(tmpdir(), "buildnumber-"));
   const logged: Record<string, unknown>[] = [];
   const log = pino({ level: "info" }, { write: (line: string) => void logged.push(JSON.parse(line)) });
-  const settings = { storageDir, lockStaleMs: 10_000, lockWaitMs: 250 };
+  const settings = { storageDir, lockStaleMs: 10_000, lockWaitMs: 250, keyRetentionMs: 0 };
   const counters = new Counters(store ?? (await openFileStore(settings, { log, onFatal: () => {} })), {
     ...(createCounters !== undefined && { createCounters }),
     ...(maxWaiting !== undefined && { maxWaiting }),

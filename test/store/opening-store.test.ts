@@ -15,6 +15,11 @@ function createStore() {
     },
     peek: async () => calls.push("peek"),
     set: async () => void calls.push("set"),
+    record: async () => void calls.push("record"),
+    records: async () => {
+      calls.push("records");
+      return { records: [] };
+    },
     check: async () => void calls.push("check"),
     close: async () => void calls.push("close"),
   };

@@ -13,6 +13,16 @@ const throttling = new Set([
 /** Failures before a byte of the request was sent. */
 const notSent = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 
+/** What a request needs of a table, for the sentence that names the remedy. */
+export interface TableUse {
+  readonly table: string;
+  /** The settings that name the table. */
+  readonly settings: string;
+  readonly rights: string;
+  /** Its keys. */
+  readonly shape: string;
+}
+
 interface SdkError extends Error {
   readonly $metadata?: { readonly httpStatusCode?: number };
   readonly code?: string;
@@ -46,10 +56,10 @@ export function isMisconfigured(error: SdkError): boolean {
  */
 export function explain(
   error: SdkError,
-  { table, consumed }: { table: string; consumed: boolean },
+  { use, consumed }: { use: TableUse; consumed: boolean },
 ): CounterError {
   const options = { consumed, cause: error };
-  const remedy = findRemedy(error, table);
+  const remedy = findRemedy(error, use);
   if (remedy !== undefined) return new CounterError("store-unavailable", remedy, options);
   if (isThrottling(error)) {
     return new CounterError(
@@ -61,21 +71,21 @@ export function explain(
   return new CounterError("store-unavailable", "expected an answer of DynamoDB in time, got none", options);
 }
 
-function findRemedy(error: SdkError, table = ""): string | undefined {
+function findRemedy(error: SdkError, use?: TableUse): string | undefined {
   switch (error.name) {
     case "ResourceNotFoundException":
-      return `expected the table "${table}", but there is none: set DYNAMODB_CREATE_TABLE=true, or check DYNAMODB_TABLE and AWS_REGION`;
+      return `expected the table "${use?.table}", but there is none: set DYNAMODB_CREATE_TABLE=true, or check ${use?.settings} and AWS_REGION`;
     case "CredentialsProviderError":
       return "expected AWS credentials, but there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role (an engine of your own takes any)";
     case "AccessDeniedException":
-      return `expected the right to use the table "${table}": grant dynamodb:GetItem and dynamodb:UpdateItem on it`;
+      return `expected the right to use the table "${use?.table}": grant ${use?.rights} on it`;
     case "UnrecognizedClientException":
     case "InvalidSignatureException":
     case "ExpiredTokenException":
     case "MissingAuthenticationTokenException":
       return `expected valid AWS credentials, got ${error.name}: check keys, session token and clock`;
     case "ValidationException":
-      return `expected the key and attributes of the table "${table}" to be as configured: check DYNAMODB_KEY_ATTRIBUTE (a string, the table's only key) and DYNAMODB_VALUE_ATTRIBUTE`;
+      return `expected the key and attributes of the table "${use?.table}" to be as configured: check ${use?.shape}`;
   }
   if (/region is missing/i.test(error.message)) return "expected a region, but there is none: set AWS_REGION";
   return undefined;

@@ -12,28 +12,45 @@ import { type CounterName, quote } from "../../counter/counter-name.ts";
 import { CounterError, counterNotFound } from "../../counter/errors.ts";
 import {
   allocate,
+  type BuildRecord,
   type Claim,
   type CommitOptions,
   type Log,
   loweringRefused,
   maxValue,
   type Outcome,
+  type RecordsPage,
+  type RecordsQuery,
+  type RetentionOptions,
   type SetOptions,
   type Store,
   type StoreContext,
 } from "../../counter/store.ts";
+import { isRecorded, refuseRecorded } from "../recorded-claims.ts";
 import { createDynamodbClient, type DynamodbClientOptions } from "./dynamodb-client.ts";
-import { explain, fateOf, isConditionFailure, isMisconfigured, isThrottling } from "./dynamodb-errors.ts";
+import {
+  explain,
+  fateOf,
+  isConditionFailure,
+  isMisconfigured,
+  isThrottling,
+  type TableUse,
+} from "./dynamodb-errors.ts";
+import { DynamodbRecords } from "./dynamodb-records.ts";
 import { ensureTable } from "./dynamodb-table.ts";
 
-export interface DynamodbStoreOptions extends Omit<DynamodbClientOptions, "maxAttempts"> {
+export interface DynamodbStoreOptions
+  extends Omit<DynamodbClientOptions, "maxAttempts">,
+    Partial<RetentionOptions> {
   /** The table (default `AtomicCounters`). */
   readonly table?: string;
   /** The attribute that is the table's key, a string: the counter's name (default `id`). */
   readonly keyAttribute?: string;
   /** The attribute with the last number issued (default `lastValue`). */
   readonly valueAttribute?: string;
-  /** Create the table, billed on demand, if it is missing (default false). */
+  /** The table of keys and records (default: the name of the table and `Records`). */
+  readonly recordsTable?: string;
+  /** Create the tables, billed on demand, if they are missing (default false). */
   readonly createTable?: boolean;
   /** After how long a call gives up, in milliseconds (default 5,000). */
   readonly deadlineMs?: number;
@@ -79,6 +96,8 @@ class DynamodbStore implements Store {
   readonly #table: string;
   readonly #keyAttribute: string;
   readonly #names: { readonly "#value": string };
+  readonly #use: TableUse;
+  readonly #records: DynamodbRecords;
   readonly #deadlineMs: number;
   readonly #createTable: boolean;
   /** Set once the table is there, or not ours to create. */
@@ -93,6 +112,18 @@ class DynamodbStore implements Store {
     this.#table = options.table ?? "AtomicCounters";
     this.#keyAttribute = options.keyAttribute ?? "id";
     this.#names = { "#value": options.valueAttribute ?? "lastValue" };
+    this.#use = {
+      table: this.#table,
+      settings: "DYNAMODB_TABLE",
+      rights: "dynamodb:GetItem and dynamodb:UpdateItem",
+      shape: "DYNAMODB_KEY_ATTRIBUTE (a string, the table's only key) and DYNAMODB_VALUE_ATTRIBUTE",
+    };
+    this.#records = new DynamodbRecords({
+      client,
+      table: options.recordsTable ?? `${this.#table}Records`,
+      retentionMs: options.keyRetentionMs ?? 0,
+      send: (request, options) => this.#send(request, options),
+    });
     this.#deadlineMs = options.deadlineMs ?? 5_000;
     this.#createTable = options.createTable ?? false;
     const where = options.endpoint ?? options.region ?? "the default region";
@@ -108,7 +139,7 @@ class DynamodbStore implements Store {
         isMisconfigured(error as Error) ||
         (error instanceof CounterError && isMisconfigured(error.cause as Error))
       ) {
-        throw this.#explain(error as Error, false);
+        throw this.#explain(error as Error, false, this.#use);
       }
       this.#log.warn({ store: this.description, err: error }, "expected DynamoDB to answer, but it does not");
       if (!this.#isPrepared) void this.#prepareLater();
@@ -116,10 +147,30 @@ class DynamodbStore implements Store {
   }
 
   async #prepareOnce(): Promise<void> {
-    if (this.#createTable)
-      await ensureTable(this.#client, { table: this.#table, keyAttribute: this.#keyAttribute });
+    if (this.#createTable) {
+      await ensureTable(this.#client, {
+        TableName: this.#table,
+        AttributeDefinitions: [{ AttributeName: this.#keyAttribute, AttributeType: "S" }],
+        KeySchema: [{ AttributeName: this.#keyAttribute, KeyType: "HASH" }],
+      });
+      await this.#createRecords();
+    }
     this.#isPrepared = true;
     await this.check();
+  }
+
+  /** Whatever is wrong with the table of records is no matter of plain requests. */
+  async #createRecords(): Promise<void> {
+    try {
+      await this.#records.create();
+    } catch (error) {
+      // Local engines do not know the expiry of items: the records stay there, and are not shown.
+      if ((error as Error).name === "UnknownOperationException") return;
+      this.#log.warn(
+        { store: this.description, err: error },
+        "expected to create the table of keys and records, whose old items expire, but could not",
+      );
+    }
   }
 
   async #prepareLater(): Promise<void> {
@@ -134,7 +185,7 @@ class DynamodbStore implements Store {
         if (isMisconfigured(error as Error)) {
           this.#log.error(
             { store: this.description, err: error },
-            this.#explain(error as Error, false).message,
+            this.#explain(error as Error, false, this.#use).message,
           );
         }
       }
@@ -147,25 +198,51 @@ class DynamodbStore implements Store {
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
     checkName(name);
+    if (!claims.some(isRecorded)) return this.#take(name, claims, create);
+    let known: Map<string, BuildRecord>;
+    try {
+      known = await this.#records.find(name, new Set(claims.flatMap(({ key }) => key ?? [])));
+    } catch (error) {
+      return refuseRecorded(claims, error as CounterError, (plain) => this.#take(name, plain, create));
+    }
+    return this.#records.keep(name, await this.#take(name, claims, create, known));
+  }
+
+  /** Takes the numbers of a batch. */
+  async #take(
+    name: CounterName,
+    claims: readonly Claim[],
+    create: boolean,
+    known: ReadonlyMap<string, BuildRecord> = new Map(),
+  ): Promise<readonly Outcome[]> {
     let total = 0;
-    for (const { by } of claims) total = Math.min(total + by, maxValue + 1);
+    // The last number from which all claims fit.
+    let limit = maxValue;
+    const keys = new Set(known.keys());
+    for (const { by, max = maxValue, key } of claims) {
+      if (key !== undefined && keys.has(key)) continue;
+      if (key !== undefined) keys.add(key);
+      total = Math.min(total + by, maxValue + 1);
+      limit = Math.min(limit, max - total);
+    }
+    if (total === 0) return allocate(0, claims, known).outcomes;
     // The usual way: one ADD for the whole batch, on the condition that all of it fits.
-    if (total <= maxValue) {
+    if (limit >= 0) {
       const fits = "#value BETWEEN :zero AND :limit";
       const next = await this.#update(
         name,
         {
           UpdateExpression: "ADD #value :total",
           ConditionExpression: create ? `attribute_not_exists(#value) OR ${fits}` : fits,
-          ExpressionAttributeValues: numbers({ ":total": total, ":zero": 0, ":limit": maxValue - total }),
+          ExpressionAttributeValues: numbers({ ":total": total, ":zero": 0, ":limit": limit }),
           ReturnValues: "UPDATED_NEW",
         },
         { sendsUnknownAgain: true },
       );
       if (next !== undefined)
-        return this.#share(name, next.Attributes?.[this.#names["#value"]], total, claims);
+        return this.#share(name, next.Attributes?.[this.#names["#value"]], total, claims, known);
     }
-    return this.#commitWhatFits(name, claims, create);
+    return this.#commitWhatFits(name, claims, create, known);
   }
 
   async peek(name: CounterName): Promise<number | undefined> {
@@ -183,7 +260,7 @@ class DynamodbStore implements Store {
           }),
           { abortSignal },
         ),
-      { sendsUnknownAgain: true, consumes: false },
+      { sendsUnknownAgain: true, consumes: false, use: this.#use },
     );
     const value = Item?.[this.#names["#value"]];
     if (value === undefined) return undefined;
@@ -192,10 +269,20 @@ class DynamodbStore implements Store {
     return last;
   }
 
+  async record(name: CounterName, value: number): Promise<BuildRecord | undefined> {
+    return this.#records.record(name, value);
+  }
+
+  async records(name: CounterName, query: RecordsQuery): Promise<RecordsPage> {
+    return this.#records.records(name, query);
+  }
+
   async set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
     for (let race = 0; race < maxRaces; race += 1) {
       const last = await this.peek(name);
       if (last !== undefined && value < last && !force) throw loweringRefused(last, value);
+      // Before the value: afterwards, others might have put new ones there already.
+      if (force) await this.#records.removeAbove(name, value);
       const done = await this.#update(
         name,
         {
@@ -240,12 +327,17 @@ class DynamodbStore implements Store {
   }
 
   /** Near the end of the range: reads the last number, shares out what fits, and swaps the value if it is still the same. */
-  async #commitWhatFits(name: CounterName, claims: readonly Claim[], create: boolean): Promise<Outcome[]> {
+  async #commitWhatFits(
+    name: CounterName,
+    claims: readonly Claim[],
+    create: boolean,
+    known: ReadonlyMap<string, BuildRecord>,
+  ): Promise<Outcome[]> {
     for (let race = 0; race < maxRaces; race += 1) {
       const last = await this.peek(name);
       if (last === undefined && !create) throw counterNotFound();
-      const { next, outcomes } = allocate(last ?? 0, claims);
-      if (next === last) return outcomes;
+      const { next, outcomes } = allocate(last ?? 0, claims, known);
+      if (next === (last ?? 0)) return outcomes;
       const done = await this.#update(
         name,
         {
@@ -268,9 +360,10 @@ class DynamodbStore implements Store {
     stored: AttributeValue | undefined,
     total: number,
     claims: readonly Claim[],
+    known: ReadonlyMap<string, BuildRecord>,
   ): Promise<Outcome[]> {
     const next = parseInteger(stored);
-    if (next !== undefined) return allocate(next - total, claims).outcomes;
+    if (next !== undefined) return allocate(next - total, claims, known).outcomes;
     // A fraction below the end met the condition, which cannot ask for integers: take back what was added. Nobody gets
     // numbers of such a counter, so that nothing comes between.
     await this.#update(
@@ -300,7 +393,7 @@ class DynamodbStore implements Store {
     try {
       return await this.#send(
         (abortSignal) => this.#client.send(new UpdateItemCommand(command), { abortSignal }),
-        { sendsUnknownAgain, consumes },
+        { sendsUnknownAgain, consumes, use: this.#use },
       );
     } catch (error) {
       if (isConditionFailure(error as Error)) return undefined;
@@ -314,7 +407,7 @@ class DynamodbStore implements Store {
    */
   async #send<T>(
     request: (abortSignal: AbortSignal) => Promise<T>,
-    { sendsUnknownAgain, consumes }: { sendsUnknownAgain: boolean; consumes: boolean },
+    options: { sendsUnknownAgain: boolean; consumes: boolean; use: TableUse },
   ): Promise<T> {
     if (this.#closed.signal.aborted)
       throw new CounterError("store-unavailable", "expected an open store, but it is closed");
@@ -324,7 +417,7 @@ class DynamodbStore implements Store {
         `expected the table "${this.#table}", but DynamoDB does not answer yet`,
       );
     }
-    const sent = this.#attempt(request, sendsUnknownAgain, consumes);
+    const sent = this.#attempt(request, options);
     this.#inHand.add(sent);
     try {
       return await sent;
@@ -335,8 +428,7 @@ class DynamodbStore implements Store {
 
   async #attempt<T>(
     request: (abortSignal: AbortSignal) => Promise<T>,
-    sendsUnknownAgain: boolean,
-    consumes: boolean,
+    { sendsUnknownAgain, consumes, use }: { sendsUnknownAgain: boolean; consumes: boolean; use: TableUse },
   ): Promise<T> {
     const deadline = AbortSignal.timeout(this.#deadlineMs);
     let consumed = false;
@@ -349,14 +441,15 @@ class DynamodbStore implements Store {
         if (isConditionFailure(error)) throw error;
         consumed ||= consumes && isUnknown;
         const mayGoAgain = isUnknown ? sendsUnknownAgain : isThrottling(error) || !isMisconfigured(error);
-        if (attempt === maxAttempts || !mayGoAgain || deadline.aborted) throw this.#explain(error, consumed);
+        if (attempt === maxAttempts || !mayGoAgain || deadline.aborted)
+          throw this.#explain(error, consumed, use);
         await sleep(25 * 2 ** attempt * (0.5 + Math.random() / 2));
       }
     }
   }
 
-  #explain(error: Error, consumed: boolean): CounterError {
-    return error instanceof CounterError ? error : explain(error, { table: this.#table, consumed });
+  #explain(error: Error, consumed: boolean, use: TableUse): CounterError {
+    return error instanceof CounterError ? error : explain(error, { use, consumed });
   }
 
   #unreadable(name: CounterName, value: AttributeValue | undefined): CounterError {

@@ -1,53 +1,50 @@
 import {
   CreateTableCommand,
+  type CreateTableCommandInput,
   DescribeTableCommand,
   type DynamoDBClient,
   waitUntilTableExists,
 } from "@aws-sdk/client-dynamodb";
 
-/** A table whose items have one string as their key. */
-export interface TableOptions {
-  readonly table: string;
-  readonly keyAttribute: string;
-}
+/** Name, keys and indexes of a table. */
+export type TableDefinition = Pick<
+  CreateTableCommandInput,
+  "TableName" | "AttributeDefinitions" | "KeySchema" | "LocalSecondaryIndexes"
+>;
 
 /**
  * Creates a table, billed on demand, if there is none of that name, and waits until it is active. Several processes may
  * do so at once.
  *
  * @param maxWaitSeconds how long the table may take to become active
+ * @returns whether this call created it
  * @throws what the SDK throws; `TimeoutError` when the table is not active in time
  */
 export async function ensureTable(
   client: DynamoDBClient,
-  { table, keyAttribute }: TableOptions,
+  definition: TableDefinition,
   { maxWaitSeconds = 60 }: { maxWaitSeconds?: number } = {},
-): Promise<void> {
+): Promise<boolean> {
+  const name = { TableName: definition.TableName };
+  let isCreated = false;
   try {
-    const { Table } = await client.send(new DescribeTableCommand({ TableName: table }));
-    if (Table?.TableStatus === "ACTIVE" || Table?.TableStatus === "UPDATING") return;
+    const { Table } = await client.send(new DescribeTableCommand(name));
+    if (Table?.TableStatus === "ACTIVE" || Table?.TableStatus === "UPDATING") return false;
   } catch (error) {
     if ((error as Error).name !== "ResourceNotFoundException") throw error;
-    await createTable(client, { table, keyAttribute });
+    isCreated = await createTable(client, definition);
   }
-  await waitUntilTableExists(
-    { client, maxWaitTime: maxWaitSeconds, minDelay: 0.2, maxDelay: 2 },
-    { TableName: table },
-  );
+  await waitUntilTableExists({ client, maxWaitTime: maxWaitSeconds, minDelay: 0.2, maxDelay: 2 }, name);
+  return isCreated;
 }
 
-async function createTable(client: DynamoDBClient, { table, keyAttribute }: TableOptions): Promise<void> {
+async function createTable(client: DynamoDBClient, definition: TableDefinition): Promise<boolean> {
   try {
-    await client.send(
-      new CreateTableCommand({
-        TableName: table,
-        AttributeDefinitions: [{ AttributeName: keyAttribute, AttributeType: "S" }],
-        KeySchema: [{ AttributeName: keyAttribute, KeyType: "HASH" }],
-        BillingMode: "PAY_PER_REQUEST",
-      }),
-    );
+    await client.send(new CreateTableCommand({ ...definition, BillingMode: "PAY_PER_REQUEST" }));
+    return true;
   } catch (error) {
     // Another process creates it at this moment.
     if ((error as Error).name !== "ResourceInUseException") throw error;
+    return false;
   }
 }

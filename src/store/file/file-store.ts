@@ -24,14 +24,19 @@ import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import { CounterError, counterNotFound, counterUnreadable } from "../../counter/errors.ts";
 import {
   allocate,
+  type BuildRecord,
   type Claim,
   type CommitOptions,
   loweringRefused,
   type Outcome,
+  type RecordsPage,
+  type RecordsQuery,
+  type RetentionOptions,
   type SetOptions,
   type Store,
   type StoreContext,
 } from "../../counter/store.ts";
+import { isRecorded, refuseRecorded } from "../recorded-claims.ts";
 import { type ActiveCounter, ActiveCounters } from "./active-counters.ts";
 import { CounterLocks } from "./counter-locks.ts";
 import {
@@ -48,6 +53,7 @@ import {
   tokenOf,
 } from "./fence.ts";
 import { closeQuietly, errnoOf, isNoSpace, openDirectory, storeError, sync } from "./io.ts";
+import { type Found, Records } from "./records.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
 import {
@@ -60,7 +66,7 @@ import {
   type WrittenFile,
 } from "./value-file.ts";
 
-export interface FileStoreOptions {
+export interface FileStoreOptions extends RetentionOptions {
   /** The directory, as given (relative to the working directory or absolute); created when missing. */
   readonly storageDir: string;
   /** A lock that was not refreshed for so long belongs to a dead process; at least 2,000. */
@@ -104,6 +110,8 @@ type Counter = ActiveCounter<Known>;
 interface Change<Result> {
   readonly to: Mark | undefined;
   readonly result: Result;
+  /** The change lowers the counter. */
+  readonly isLowering?: boolean;
 }
 
 /** How often a commit follows a fence that others move, and writes a value file. Far more than was ever needed. */
@@ -116,6 +124,7 @@ class FileStore implements Store {
   readonly #context: StoreContext;
   readonly #spellings: Spellings;
   readonly #active: ActiveCounters<Known>;
+  readonly #records: Records;
   /** Syncs of the shared directories, by descriptor: those who ask while one is under way share the next. */
   readonly #syncs = new CombiningQueue<number, undefined, undefined>(
     async (fd, callers) => {
@@ -132,7 +141,8 @@ class FileStore implements Store {
   readonly #calls = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  constructor(directory: StorageDir, { lockStaleMs, lockWaitMs }: FileStoreOptions, context: StoreContext) {
+  constructor(directory: StorageDir, options: FileStoreOptions, context: StoreContext) {
+    const { lockStaleMs, lockWaitMs } = options;
     this.#directory = directory;
     this.#context = context;
     this.description = `files in ${directory.root}`;
@@ -146,6 +156,7 @@ class FileStore implements Store {
       settle: (counter) => this.#settle(counter),
       forget,
     });
+    this.#records = new Records(directory.root, options, context.log);
     this.#spellings = new Spellings(directory);
     this.#spellings.complete().catch((error) => {
       context.log.error({ err: error }, "the storage directory could not be read for ids in other spellings");
@@ -157,19 +168,77 @@ class FileStore implements Store {
     claims: readonly Claim[],
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
-    const change = this.#change(name, create, (mark) => {
-      const { next, outcomes } = allocate(mark.value, claims);
-      return { to: next === mark.value ? undefined : moveMark(mark, next), result: outcomes };
-    });
-    return this.#inHand(change);
+    return this.#inHand(
+      claims.some(isRecorded) ? this.#takeRecorded(name, claims, create) : this.#take(name, claims, create),
+    );
+  }
+
+  record(name: CounterName, value: number): Promise<BuildRecord | undefined> {
+    return this.#inHand(this.#records.record(name, value));
+  }
+
+  records(name: CounterName, query: RecordsQuery): Promise<RecordsPage> {
+    return this.#inHand(this.#records.records(name, query));
   }
 
   set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
     const change = this.#change<void>(name, true, (mark) => {
       if (value < mark.value && !force) throw loweringRefused(mark.value, value);
-      return { to: moveMark(mark, value), result: undefined };
+      return { to: moveMark(mark, value), result: undefined, isLowering: value < mark.value };
     });
     return this.#inHand(change);
+  }
+
+  #take(
+    name: CounterName,
+    claims: readonly Claim[],
+    create: boolean,
+    known?: ReadonlyMap<string, BuildRecord>,
+  ): Promise<Outcome[]> {
+    return this.#change(name, create, (mark) => {
+      const { next, outcomes } = allocate(mark.value, claims, known);
+      return { to: next === mark.value ? undefined : moveMark(mark, next), result: outcomes };
+    });
+  }
+
+  /** A batch with keys or metadata: keys are looked for first, and records written last. */
+  async #takeRecorded(
+    name: CounterName,
+    claims: readonly Claim[],
+    create: boolean,
+  ): Promise<readonly Outcome[]> {
+    this.#checkAlive();
+    let found: Found;
+    try {
+      found = await this.#records.find(
+        name,
+        claims.flatMap(({ key }) => key ?? []),
+      );
+    } catch (error) {
+      return refuseRecorded(claims, error as CounterError, (plain) => this.#take(name, plain, create));
+    }
+    const { known, lowered } = found;
+    const isAllKnown = claims.every(({ key }) => key !== undefined && known.has(key));
+    if (isAllKnown) return allocate(0, claims, known).outcomes;
+
+    const outcomes = await this.#take(name, claims, create, known);
+    const fresh = outcomes.flatMap((outcome) =>
+      "record" in outcome && outcome.record && !outcome.isReplay ? [outcome.record] : [],
+    );
+    try {
+      const winners = await this.#records.add(name, lowered, fresh);
+      return outcomes.map((outcome): Outcome => {
+        const key = "record" in outcome ? outcome.record?.key : undefined;
+        const record = key === undefined ? undefined : winners.get(key);
+        return record ? { value: record.value, record, isReplay: true } : outcome;
+      });
+    } catch (error) {
+      return outcomes.map((outcome) =>
+        "record" in outcome && outcome.record && fresh.includes(outcome.record)
+          ? { error: error as CounterError }
+          : outcome,
+      );
+    }
   }
 
   peek(name: CounterName): Promise<number | undefined> {
@@ -204,6 +273,7 @@ class FileStore implements Store {
   async #close(): Promise<void> {
     await Promise.allSettled(this.#calls);
     await this.#active.close();
+    await this.#records.close();
     await this.#syncs.drain();
     this.#directory.close();
   }
@@ -233,8 +303,8 @@ class FileStore implements Store {
       for (let tries = 0; tries < mostTries; tries += 1) {
         const known = knownStill(counter) ?? (await this.#learn(counter));
         if (known.mark === undefined && !create) throw counterNotFound();
-        const { to, result } = decide(known.mark ?? markAt(0));
-        if (to === undefined || (await this.#move(counter, known, tokenOf(to)))) return result;
+        const { to, result, isLowering = false } = decide(known.mark ?? markAt(0));
+        if (to === undefined || (await this.#move(counter, known, tokenOf(to), isLowering))) return result;
         forget(counter);
       }
       throw new CounterError(
@@ -321,20 +391,21 @@ class FileStore implements Store {
   }
 
   /** Steps 3 and 4. Resolves to false when somebody else moved the fence first. */
-  async #move(counter: Counter, known: Known, to: Token): Promise<boolean> {
+  async #move(counter: Counter, known: Known, to: Token, isLowering: boolean): Promise<boolean> {
     const fencePath = this.#fencePath(counter.name);
     const isFirst = known.token === undefined;
-    let durable: Promise<void>;
+    let rename: () => boolean;
     if (known.token) {
-      const { token, fd } = known as Known & { token: Token; fd: number };
-      if (!irrevocably(() => moveFence(fencePath, token, to))) return false;
-      durable = this.#sync(fd);
+      const { token } = known;
+      rename = () => irrevocably(() => moveFence(fencePath, token, to));
     } else {
       const built = await buildFence(this.#directory.nursery, to);
       known.fd = built.fd;
-      if (!irrevocably(() => putUpFence(built, fencePath))) return false;
-      durable = this.#syncShared(this.#directory.fencesFd);
+      rename = () => irrevocably(() => putUpFence(built, fencePath));
     }
+    const isMoved = isLowering ? await this.#records.lower(counter.name, to.value, rename) : rename();
+    if (!isMoved) return false;
+    const durable = isFirst ? this.#syncShared(this.#directory.fencesFd) : this.#sync(known.fd as number);
     known.token = to;
     known.mark = to;
     counter.isUnsettled = true;

@@ -3,16 +3,22 @@ import { type CounterName, quote } from "../../counter/counter-name.ts";
 import { CounterError, counterNotFound } from "../../counter/errors.ts";
 import {
   allocate,
+  type BuildRecord,
   type Claim,
   type CommitOptions,
   type Log,
   loweringRefused,
   maxValue,
   type Outcome,
+  type RecordsPage,
+  type RecordsQuery,
+  type RetentionOptions,
   type SetOptions,
   type Store,
   type StoreContext,
 } from "../../counter/store.ts";
+import { isRecorded, refuseRecorded } from "../recorded-claims.ts";
+import { searchRecords } from "../search-records.ts";
 import {
   createRedisClient,
   describeAddress,
@@ -21,9 +27,18 @@ import {
   type RedisClient,
 } from "./redis-client.ts";
 import { findDurabilityRisks, readSettings } from "./redis-durability.ts";
-import { commitArguments, commitScript, type Script, setScript } from "./redis-scripts.ts";
+import { ownKeys, parseRecord, reserved } from "./redis-records.ts";
+import {
+  commitArguments,
+  commitScript,
+  keyedCommitArguments,
+  keyedCommitScript,
+  readScript,
+  type Script,
+  setScript,
+} from "./redis-scripts.ts";
 
-export interface RedisStoreOptions {
+export interface RedisStoreOptions extends Partial<RetentionOptions> {
   /** Where Redis is: see `RedisAddress` for the forms of one server, Sentinel and Cluster. */
   readonly url: string;
   /** What stands before every counter name in its key (default nothing, as the older incrementer had it). */
@@ -36,8 +51,6 @@ export interface RedisStoreOptions {
   readonly deadlineMs?: number;
 }
 
-/** Keys that begin so are the service's own: `buildnumber:{the counter's key}:…`, in the slot of the counter. */
-const reserved = "buildnumber:";
 const checkKey = `${reserved}check`;
 
 /**
@@ -72,6 +85,8 @@ class RedisStore implements Store {
   readonly #deadlineMs: number;
   readonly #requireDurable: boolean;
   readonly #waitReplicas: number;
+  readonly #retentionMs: number;
+  readonly #isCluster: boolean;
   /** Why no command may be sent now; undefined while the connection is ready and its server was found good. */
   #obstacle: string | undefined = unreachable;
   /** Counts connections: what one connection wrote, only the same one can wait for. */
@@ -89,6 +104,8 @@ class RedisStore implements Store {
     this.#deadlineMs = options.deadlineMs ?? 5_000;
     this.#requireDurable = options.requireDurable ?? false;
     this.#waitReplicas = options.waitReplicas;
+    this.#retentionMs = options.keyRetentionMs ?? 0;
+    this.#isCluster = address.kind === "cluster";
     this.#client = createRedisClient(address, { deadlineMs: this.#deadlineMs });
   }
 
@@ -114,10 +131,34 @@ class RedisStore implements Store {
     { create }: CommitOptions,
   ): Promise<readonly Outcome[]> {
     const key = this.#key(name);
-    const [state, value] = await this.#write(commitScript, key, commitArguments(claims, create));
+    if (claims.some(isRecorded)) {
+      try {
+        return await this.#commitRecorded(key, claims, create);
+      } catch (error) {
+        if (!(error instanceof CounterError) || error.consumed) throw error;
+        return refuseRecorded(claims, error, (plain) => this.commit(name, plain, { create }));
+      }
+    }
+    const [state, value] = await this.#write(commitScript, [key], commitArguments(claims, create));
     if (state === "missing") throw counterNotFound();
     if (state === "unreadable") throw unreadable(key, value);
     return allocate(Number(value), claims).outcomes;
+  }
+
+  async #commitRecorded(key: string, claims: readonly Claim[], create: boolean): Promise<Outcome[]> {
+    const own = this.#ownKeys(key);
+    const confirms = this.#waitReplicas > 0;
+    const [state, value, now, ...texts] = await this.#write(
+      keyedCommitScript,
+      [key, own.keys, own.records],
+      keyedCommitArguments(claims, { create, retentionMs: this.#retentionMs, confirms }),
+    );
+    if (state === "missing") throw counterNotFound();
+    if (state === "unreadable") throw unreadable(key, value);
+    if (state === "broken") throw brokenRecords(own.records, value ?? "");
+    const records = texts.map((text) => readRecord(own.records, text, { consumed: true }));
+    const known = new Map(records.map((record) => [record.key as string, record]));
+    return allocate(Number(value), claims, known, () => Number(now)).outcomes;
   }
 
   async peek(name: CounterName): Promise<number | undefined> {
@@ -129,9 +170,52 @@ class RedisStore implements Store {
     return last;
   }
 
+  async record(name: CounterName, value: number): Promise<BuildRecord | undefined> {
+    const { records, now } = await this.#read(name, { upper: String(value), lower: String(value), count: 1 });
+    return records.find((record) => this.#isKept(record, now));
+  }
+
+  async records(name: CounterName, query: RecordsQuery): Promise<RecordsPage> {
+    let time = 0;
+    return searchRecords(
+      query,
+      async (before, count) => {
+        const upper = before === undefined ? "+inf" : `(${before}`;
+        const { records, now } = await this.#read(name, { upper, lower: "0", count, key: query.key });
+        time = now;
+        return records.filter(({ value }) => value < (before ?? Number.POSITIVE_INFINITY));
+      },
+      (record) => this.#isKept(record, time),
+    );
+  }
+
+  /** Reads records, and the server's time. */
+  async #read(
+    name: CounterName,
+    range: { upper: string; lower: string; count: number; key?: string | undefined },
+  ): Promise<{ records: BuildRecord[]; now: number }> {
+    const own = this.#ownKeys(this.#key(name));
+    const [now, ...texts] = await this.#send(
+      () =>
+        this.#run(
+          readScript,
+          [own.keys, own.records],
+          [range.upper, range.lower, String(range.count), range.key ?? ""],
+        ),
+      { consumes: false },
+    );
+    return { now: Number(now), records: texts.map((text) => readRecord(own.records, text)) };
+  }
+
+  #isKept({ atMs }: BuildRecord, now: number): boolean {
+    return this.#retentionMs === 0 || atMs + this.#retentionMs > now;
+  }
+
   async set(name: CounterName, value: number, { force }: SetOptions): Promise<void> {
     const key = this.#key(name);
-    const [state, found] = await this.#write(setScript, key, [String(value), force ? "1" : "0"]);
+    const own = ownKeys(key);
+    const keys = own.sharesSlot || !this.#isCluster ? [key, own.keys, own.records] : [key];
+    const [state, found] = await this.#write(setScript, keys, [String(value), force ? "1" : "0"]);
     if (state === "lower") throw loweringRefused(Number(found), value);
     if (state === "unreadable") throw unreadable(key, found);
   }
@@ -164,25 +248,36 @@ class RedisStore implements Store {
     return key;
   }
 
+  #ownKeys(key: string): { keys: string; records: string } {
+    const own = ownKeys(key);
+    if (this.#isCluster && !own.sharesSlot) {
+      throw new CounterError(
+        "invalid-counter-id",
+        `expected a name without "}" for keys and records in a cluster, got ${quote(key)}`,
+      );
+    }
+    return own;
+  }
+
   /** Runs a script that writes, and waits for the replicas where that is asked for. */
-  async #write(script: Script, key: string, args: readonly string[]): Promise<readonly string[]> {
+  async #write(script: Script, keys: readonly string[], args: readonly string[]): Promise<readonly string[]> {
     return this.#send(
       async () => {
-        const reply = await this.#run(script, key, args);
+        const reply = await this.#run(script, keys, args);
         if (this.#waitReplicas > 0) await this.#confirm();
-        return reply as string[];
+        return reply;
       },
       { consumes: true },
     );
   }
 
-  async #run(script: Script, key: string, args: readonly string[]): Promise<unknown> {
+  async #run(script: Script, keys: readonly string[], args: readonly string[]): Promise<string[]> {
     try {
-      return await this.#client.evalsha(script.sha1, 1, key, ...args);
+      return (await this.#client.evalsha(script.sha1, keys.length, ...keys, ...args)) as string[];
     } catch (error) {
       // The one command that is sent twice: a server that does not know the script has not run it.
       if (isReply(error) && error.message.startsWith("NOSCRIPT")) {
-        return this.#client.eval(script.lua, 1, key, ...args);
+        return (await this.#client.eval(script.lua, keys.length, ...keys, ...args)) as string[];
       }
       throw error;
     }
@@ -285,6 +380,20 @@ function unreadable(key: string, value: string | undefined): CounterError {
   );
 }
 
+function readRecord(key: string, text: string, { consumed = false } = {}): BuildRecord {
+  const record = parseRecord(text);
+  if (record === undefined) throw brokenRecords(key, text, consumed);
+  return record;
+}
+
+function brokenRecords(key: string, found: string, consumed = false): CounterError {
+  return new CounterError(
+    "counter-unreadable",
+    `expected records under the key ${quote(key)} that fit the counter and its keys, got ${quote(found)}`,
+    { consumed },
+  );
+}
+
 /** An error reply means that nothing was done; anything else leaves open whether the command was run. */
 function explain(error: Error, consumes: boolean): CounterError {
   if (error instanceof CounterError) return error;
@@ -298,10 +407,8 @@ function explain(error: Error, consumes: boolean): CounterError {
   if (code === "WRONGTYPE") {
     return new CounterError(
       "counter-unreadable",
-      "expected a string under the counter's key, got another type",
-      {
-        cause: error,
-      },
+      "expected a string under the counter's key (a hash and a sorted set under those of its keys and records), got another type",
+      { cause: error },
     );
   }
   if (code === "OOM") {

@@ -99,7 +99,7 @@ class Session {
     const onFatal = () => {
       this.isFatal = true;
     };
-    const options = { storageDir: this.storageDir, lockStaleMs: 2_000, lockWaitMs: 5 };
+    const options = { storageDir: this.storageDir, lockStaleMs: 2_000, lockWaitMs: 5, keyRetentionMs: 0 };
     this.#counters = new Counters(await openFileStore(options, { log, onFatal }));
   }
 

@@ -73,6 +73,8 @@ test("answers a failure of the store with 500 and the original's code, and logs 
     commit: fail,
     peek: fail,
     set: fail,
+    record: fail,
+    records: fail,
     check: fail,
     close: async () => {},
   };

@@ -199,6 +199,8 @@ describe("under /incrementer", () => {
       commit: fail,
       peek: fail,
       set: fail,
+      record: fail,
+      records: fail,
       check: fail,
       close: async () => {},
     };

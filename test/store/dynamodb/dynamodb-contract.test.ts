@@ -8,11 +8,14 @@ import {
   startDynalite,
   startDynamodbLocal,
 } from "../../engines/dynamodb.ts";
+import { describeRecordsContract } from "../records-contract.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
 describeWithEngine("dynalite", undefined, () => describeOn(startDynalite));
-describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () => describeOn(startDynamodbLocal));
+describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
+  describeOn(() => startDynamodbLocal({ inMemory: true })),
+);
 
 function describeOn(start: () => Promise<DynamodbEngine>): void {
   let engine: DynamodbEngine;
@@ -25,5 +28,12 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
 
   describeStoreContract("the DynamoDB store", () =>
     openDynamodbStore({ ...localAccount, endpoint: engine.endpoint, createTable: true }, silentContext()),
+  );
+
+  describeRecordsContract("the DynamoDB store", (options) =>
+    openDynamodbStore(
+      { ...localAccount, ...options, endpoint: engine.endpoint, createTable: true },
+      silentContext(),
+    ),
   );
 }

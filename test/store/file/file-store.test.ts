@@ -7,6 +7,7 @@ import type { CounterName } from "../../../src/counter/counter-name.ts";
 import type { Store } from "../../../src/counter/store.ts";
 import { systemError } from "../../faults/fs-shim.ts";
 import { newCounter } from "../new-counter.ts";
+import { describeRecordsContract } from "../records-contract.ts";
 import { commit, describeStoreContract, rejection, take } from "../store-contract.ts";
 import {
   afterThisTest,
@@ -29,6 +30,8 @@ const shared = fs.mkdtempSync(path.join(tmpdir(), "file-store-"));
 afterAll(() => fs.rmSync(shared, { recursive: true }));
 
 describeStoreContract("the file store", async () => (await openStore(shared)).store);
+
+describeRecordsContract("the file store", async (options) => (await openStore(shared, options)).store);
 
 /** A store on a directory that holds this file for a counter. */
 async function openWithFile(text: string) {

@@ -54,7 +54,7 @@ export async function openStore(
     };
   }
   const store = await openFileStore(
-    { storageDir, lockStaleMs: 10_000, lockWaitMs: 250, ...options },
+    { storageDir, lockStaleMs: 10_000, lockWaitMs: 250, keyRetentionMs: 0, ...options },
     {
       log: { info: logger("info"), warn: logger("warn"), error: logger("error") },
       onFatal: (error) => fatal.push(error),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll } from "@jest/globals";
 import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
 import { describeWithEngine } from "../../engines/describe-with-engine.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { describeRecordsContract } from "../records-contract.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
@@ -15,6 +16,10 @@ describeWithEngine("Redis", missingRedis, () => {
   afterAll(() => redis?.stop());
 
   describeStoreContract("the Redis store", () => openRedisStore({ url: redis.url }, silentContext()));
+
+  describeRecordsContract("the Redis store", (options) =>
+    openRedisStore({ url: redis.url, ...options }, silentContext()),
+  );
 
   describeStoreContract("the Redis store with a prefix in another database", () =>
     openRedisStore({ url: `${redis.url}/3`, prefix: "team:" }, silentContext()),

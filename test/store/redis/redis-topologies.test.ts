@@ -14,6 +14,7 @@ import { findMissing, startEngine } from "../../engines/engine.ts";
 import { answersPing, durableArgs, missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
+import { describeRecordsContract } from "../records-contract.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract, rejection, sequence, take } from "../store-contract.ts";
 import { untilTrue } from "../until.ts";
@@ -41,9 +42,9 @@ describeWithEngine("the Redis store in a cluster", missingRedis, () => {
     url = `redis-cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
   }
 
-  async function open(deadlineMs = 5_000): Promise<Store> {
+  async function open(deadlineMs = 5_000, options = { keyRetentionMs: 0 }): Promise<Store> {
     await startCluster();
-    return openRedisStore({ url, deadlineMs }, silentContext());
+    return openRedisStore({ url, deadlineMs, ...options }, silentContext());
   }
 
   afterEach(async () => {
@@ -51,6 +52,28 @@ describeWithEngine("the Redis store in a cluster", missingRedis, () => {
   });
 
   describeStoreContract("the Redis store", open);
+  describeRecordsContract("the Redis store", (options) => open(5_000, options));
+
+  test("keeps keys and records beside a counter with braces in its name, where there is a way", async () => {
+    const store = await open();
+    ends.push(() => store.close());
+    for (const name of ["app{team}", "{team}", "{a{b}c}", "{open"]) {
+      const counter = name as CounterName;
+      expect(await store.commit(counter, [{ by: 1, key: "a" }], { create: true })).toMatchObject([
+        { value: 1 },
+      ]);
+      expect(await store.commit(counter, [{ by: 1, key: "a" }], { create: true })).toMatchObject([
+        { value: 1, isReplay: true },
+      ]);
+      expect(await store.record(counter, 1)).toMatchObject({ key: "a" });
+    }
+    const counter = "no}way" as CounterName;
+    const [plain, keyed] = await store.commit(counter, [{ by: 1 }, { by: 1, key: "a" }], { create: true });
+    expect(plain).toEqual({ value: 1 });
+    expect(keyed).toMatchObject({ error: { code: "invalid-counter-id", consumed: false } });
+    await store.set(counter, 0, { force: true });
+    expect(await take(store, counter)).toBe(1);
+  });
 
   test("does not send a commit again that a node did not answer in time", async () => {
     const store = await open(500);

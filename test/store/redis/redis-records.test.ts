@@ -1,0 +1,285 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { Redis } from "ioredis";
+import type { CounterName } from "../../../src/counter/counter-name.ts";
+import { Counters } from "../../../src/counter/counters.ts";
+import type { Claim, Outcome, Store } from "../../../src/counter/store.ts";
+import { ownKeys, parseRecord } from "../../../src/store/redis/redis-records.ts";
+import { openRedisStore, type RedisStoreOptions } from "../../../src/store/redis/redis-store.ts";
+import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { FaultProxy } from "../../engines/fault-proxy.ts";
+import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { answersLater } from "../answers-later.ts";
+import { describeKeyedLoad } from "../keyed-load.ts";
+import { newCounter } from "../new-counter.ts";
+import { silentContext } from "../silent-context.ts";
+import { rejection, sequence, take } from "../store-contract.ts";
+import { untilTrue } from "../until.ts";
+
+const hourMs = 3_600_000;
+
+test("names its own keys after the counter, in its slot, and no two counters alike", () => {
+  expect(ownKeys("e9461f1c")).toEqual({
+    keys: "buildnumber:{e9461f1c}:keys",
+    records: "buildnumber:{e9461f1c}:records",
+    sharesSlot: true,
+  });
+  expect(ownKeys("app{team}")).toMatchObject({
+    keys: "buildnumber:{team}:app%7Bteam%7D:keys",
+    sharesSlot: true,
+  });
+  expect(ownKeys("{}{team}")).toMatchObject({ keys: "buildnumber:{{}{team}}:keys", sharesSlot: false });
+  const names = ["t", "{t}", "t}:{t", "{t}:", "{t}{t}", "a{t}", "{t%7D", "t}:%7Bt%7D:keys", "keys", "t:keys"];
+  expect(new Set(names.flatMap((name) => [ownKeys(name).keys, ownKeys(name).records])).size).toBe(20);
+});
+
+test.each(["", "57", "57\n5", "57\n5\na", "05\n5\na\n", "57\n5\na\n{", "57\n5\na\n{}\n", '{"bn":57}'])(
+  "takes %j for no record",
+  (text) => {
+    expect(parseRecord(text)).toBeUndefined();
+  },
+);
+
+describeWithEngine("keys and records in Redis", missingRedis, () => {
+  let redis: RedisEngine;
+  let client: Redis;
+  const ends: (() => Promise<unknown>)[] = [];
+
+  async function open(options: Partial<RedisStoreOptions> = {}): Promise<Store> {
+    const store = await openRedisStore({ url: redis.url, ...options }, silentContext());
+    ends.push(() => store.close());
+    return store;
+  }
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    client = new Redis(redis.url);
+    client.on("error", () => undefined);
+  });
+
+  afterAll(async () => {
+    client?.disconnect();
+    await redis?.stop();
+  });
+
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  });
+
+  test("stand beside the counter, which stays the plain number that it was", async () => {
+    const store = await open();
+    const counter = newCounter();
+    const metadata = { commit: "60b7eca" };
+    await store.commit(counter, [{ by: 1 }, { by: 1, key: "a", metadata }, { by: 1, metadata }], {
+      create: true,
+    });
+    const { keys, records } = ownKeys(counter);
+    expect(await client.get(counter)).toBe("3");
+    expect(await client.hgetall(keys)).toEqual({ a: "2" });
+    expect(await client.zrange(records, "0", "-1", "WITHSCORES")).toEqual([
+      expect.stringMatching(/^2\n\d{13}\na\n{"commit":"60b7eca"}$/),
+      "2",
+      expect.stringMatching(/^3\n\d{13}\n\n{"commit":"60b7eca"}$/),
+      "3",
+    ]);
+  });
+
+  test("cost a plain batch nothing: it goes by the script of before and names the counter alone", async () => {
+    const proxy = await FaultProxy.open(redis.port);
+    ends.push(() => proxy.close());
+    const store = await open({ url: `redis://127.0.0.1:${proxy.port}`, keyRetentionMs: hourMs });
+    const counters = new Counters(store);
+    const counter = newCounter();
+    await store.commit(counter, [{ by: 1, key: "a" }], { create: true });
+    proxy.requests.length = 0;
+    await counters.increment(counter);
+    expect(proxy.requests.join("")).toMatch(/evalsha\r\n\$40\r\n\w{40}\r\n\$1\r\n1\r\n/i);
+    expect(proxy.requests.join("")).not.toContain("buildnumber:{");
+  });
+
+  describe("expire", () => {
+    test("as a whole, a retention after the last of them; the counter never does", async () => {
+      const store = await open({ keyRetentionMs: 400 });
+      const counter = newCounter();
+      await store.commit(counter, [{ by: 1, key: "a" }], { create: true });
+      const { keys, records } = ownKeys(counter);
+      expect(await client.pttl(keys)).toBeGreaterThan(0);
+      await untilTrue(async () => (await client.exists(keys, records)) === 0);
+      expect(await client.pttl(counter)).toBe(-1);
+      expect(await take(store, counter)).toBe(2);
+    });
+
+    test("one by one while others come: what is too old is cleared away, and no key that was taken anew", async () => {
+      const store = await open({ keyRetentionMs: 300 });
+      const lasting = await open({ keyRetentionMs: hourMs });
+      const counter = newCounter();
+      const old = sequence(1, 250).map((at): Claim => ({ by: 1, key: `old ${at}` }));
+      await lasting.commit(counter, old, { create: true });
+      const last = (await lasting.record(counter, 250))?.atMs as number;
+      await untilTrue(() => Date.now() > last + 300);
+      const { keys, records } = ownKeys(counter);
+      for (const left of [151, 52, 3]) {
+        await store.commit(
+          counter,
+          [
+            { by: 1, key: "old 1" },
+            { by: 1, key: `new ${left}` },
+          ],
+          { create: true },
+        );
+        // 102 of those that are too old, two more with each script.
+        expect(await client.zcount(records, 1, 250)).toBeLessThan(left);
+      }
+      expect(await client.zcount(records, 1, 250)).toBe(0);
+      expect(await client.hget(keys, "old 1")).not.toBe("1");
+      expect(await client.hexists(keys, "old 2")).toBe(0);
+      expect(await client.hlen(keys)).toBe(await client.zcard(records));
+    });
+
+    test("not at all once they are kept for ever", async () => {
+      const counter = newCounter();
+      await (await open({ keyRetentionMs: hourMs })).commit(counter, [{ by: 1, key: "a" }], { create: true });
+      await (await open({ keyRetentionMs: 0 })).commit(counter, [{ by: 1, key: "b" }], { create: true });
+      const { keys, records } = ownKeys(counter);
+      expect([await client.pttl(keys), await client.pttl(records)]).toEqual([-1, -1]);
+    });
+  });
+
+  describe("that are not as the service left them are refused and left as they are", () => {
+    const keyed: Claim = { by: 1, key: "a" };
+    let store: Store;
+    let counter: CounterName;
+    let own: { keys: string; records: string };
+
+    beforeEach(async () => {
+      store = await open();
+      counter = newCounter();
+      own = ownKeys(counter);
+      await store.commit(counter, [{ by: 1 }, keyed], { create: true });
+    });
+
+    test.each<[string, () => Promise<unknown>]>([
+      ["a key without its record", () => client.del(own.records)],
+      ["a key of another record", () => client.hset(own.keys, "a", "1")],
+      ["a key that names no number", () => client.hset(own.keys, "a", "two")],
+      ["keys of another type", () => client.pipeline().del(own.keys).set(own.keys, "2").exec()],
+      ["records of another type", () => client.pipeline().del(own.records).set(own.records, "2").exec()],
+      ["a record above the last number", () => client.set(counter, "1")],
+      [
+        "a record that is no record",
+        () => client.pipeline().del(own.records).zadd(own.records, 2, "?").exec(),
+      ],
+    ])("%s", async (_, spoil) => {
+      await spoil();
+      const before = await Promise.all([own.keys, own.records, counter].map((key) => client.dumpBuffer(key)));
+      const error = await rejection(store.commit(counter, [keyed], { create: true }));
+      expect(error).toMatchObject({ code: "counter-unreadable", consumed: false });
+      const after = await Promise.all([own.keys, own.records, counter].map((key) => client.dumpBuffer(key)));
+      expect(after).toEqual(before);
+    });
+
+    test("in a batch, the plain claims of which are served", async () => {
+      await client.del(own.records);
+      const outcomes = await store.commit(counter, [{ by: 1 }, keyed, { by: 5 }], { create: true });
+      expect(outcomes).toEqual([
+        { value: 3 },
+        { error: expect.objectContaining({ code: "counter-unreadable", consumed: false }) },
+        { value: 8 },
+      ]);
+    });
+
+    test("when they are shown", async () => {
+      await client.zadd(own.records, 1, "?");
+      expect(await rejection(store.record(counter, 1))).toMatchObject({ code: "counter-unreadable" });
+      expect(await rejection(store.records(counter, { limit: 5 }))).toMatchObject({
+        code: "counter-unreadable",
+      });
+    });
+
+    test("when metadata that is no JSON is replayed", async () => {
+      await client.zremrangebyscore(own.records, 2, 2);
+      await client.zadd(own.records, 2, "2\n1700000000000\na\n{");
+      expect(await rejection(store.commit(counter, [keyed], { create: true }))).toMatchObject({
+        code: "counter-unreadable",
+      });
+    });
+
+    test("until the counter is lowered by force, which removes what is above", async () => {
+      await client.set(counter, "1");
+      await store.set(counter, 1, { force: true });
+      expect(await store.commit(counter, [keyed], { create: true })).toMatchObject([{ value: 2 }]);
+    });
+  });
+
+  test("are not written when the memory is full, and their number is not taken", async () => {
+    const full = await startRedis();
+    ends.push(() => full.stop());
+    const admin = new Redis(full.url);
+    ends.push(async () => admin.disconnect());
+    const store = await open({ url: full.url });
+    const counter = newCounter();
+    await store.commit(counter, [{ by: 1, key: "a" }], { create: true });
+    await admin.config("SET", "maxmemory", "1");
+    expect(await rejection(store.commit(counter, [{ by: 1, key: "b" }], { create: true }))).toMatchObject({
+      code: "store-full",
+      consumed: false,
+    });
+    // A replay writes nothing, and is answered.
+    expect(await store.commit(counter, [{ by: 1, key: "a" }], { create: true })).toMatchObject([
+      { value: 1, isReplay: true },
+    ]);
+    await admin.config("SET", "maxmemory", "0");
+    expect(await store.commit(counter, [{ by: 1, key: "b" }], { create: true })).toMatchObject([
+      { value: 2 },
+    ]);
+  });
+
+  test("are answered again only when the replicas have them", async () => {
+    const primary = await startRedis();
+    const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(primary.port)] });
+    ends.push(
+      () => primary.stop(),
+      () => replica.stop(),
+    );
+    const store = await open({ url: primary.url, waitReplicas: 1, deadlineMs: 600 });
+    const counter = newCounter();
+    const keyed = () => store.commit(counter, [{ by: 1, key: "a" }], { create: true });
+    let first: readonly Outcome[] = [];
+    await untilTrue(async () => {
+      first = await keyed().catch(() => []);
+      return first.length > 0;
+    });
+    replica.signal("SIGSTOP");
+    expect(await rejection(keyed())).toMatchObject({ code: "store-unavailable" });
+    replica.signal("SIGCONT");
+    await answersLater(store);
+    let again: readonly Outcome[] = [];
+    await untilTrue(async () => {
+      again = await keyed().catch(() => []);
+      return again.length > 0;
+    });
+    expect(again).toMatchObject([{ value: (first[0] as { value: number }).value, isReplay: true }]);
+  });
+
+  test("answer a retry with the number whose answer was lost", async () => {
+    const proxy = await FaultProxy.open(redis.port);
+    ends.push(() => proxy.close());
+    const store = await open({ url: `redis://127.0.0.1:${proxy.port}`, deadlineMs: 300 });
+    const counter = newCounter();
+    proxy.faults.dropsReplies = true;
+    const lost = rejection(store.commit(counter, [{ by: 1, key: "a" }], { create: true }));
+    await untilTrue(async () => (await client.get(counter)) === "1");
+    proxy.cut();
+    proxy.mend();
+    expect(await lost).toMatchObject({ code: "store-unavailable", consumed: true });
+    await answersLater(store);
+    expect(await store.commit(counter, [{ by: 1, key: "a" }], { create: true })).toMatchObject([
+      { value: 1, isReplay: true },
+    ]);
+    expect(await take(store, counter)).toBe(2);
+  });
+
+  describeKeyedLoad(
+    () => startRedis(),
+    (engine) => openRedisStore({ url: engine.url, deadlineMs: 1_000 }, silentContext()),
+  );
+});
