@@ -1,7 +1,14 @@
 import { readConfig } from "../../src/config.ts";
 import type { CounterName } from "../../src/counter/counter-name.ts";
 import { Counters } from "../../src/counter/counters.ts";
-import type { Claim, CommitOptions, Outcome, SetOptions, Store } from "../../src/counter/store.ts";
+import type {
+  Claim,
+  CommitOptions,
+  Outcome,
+  RecordsQuery,
+  SetOptions,
+  Store,
+} from "../../src/counter/store.ts";
 import { createApp } from "../../src/http/app.ts";
 import { createHttpServer } from "../../src/http/http-server.ts";
 import { createLog } from "../../src/log.ts";
@@ -21,6 +28,14 @@ class OneByOneStore implements Store {
     const outcomes: Outcome[] = [];
     for (const claim of claims) outcomes.push(...(await this.#store.commit(name, [claim], options)));
     return outcomes;
+  }
+
+  record(name: CounterName, value: number) {
+    return this.#store.record(name, value);
+  }
+
+  records(name: CounterName, query: RecordsQuery) {
+    return this.#store.records(name, query);
   }
 
   peek(name: CounterName) {

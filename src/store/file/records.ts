@@ -48,6 +48,9 @@ import { searchRecords } from "../search-records.ts";
 import { storeError, sync, syncDirectory } from "./io.ts";
 
 const formatVersion = 1;
+/** What LMDB's data files begin with, and the version of their layout. */
+const lmdbMagic = 0xbeefc0de;
+const lmdbVersion = 2;
 /** How many records are removed in one transaction. */
 const sliceRecords = 1_000;
 /** How often old records are looked for. */
@@ -300,6 +303,8 @@ export class Records {
     // Loaded by the first who needs it: others pay neither time nor memory for it.
     const { open } = await import("lmdb");
     fs.mkdirSync(this.#directory, { recursive: true });
+    const data = path.join(this.#directory, "data.mdb");
+    if (!isDatabase(data)) throw new Error("expected .records/data.mdb to be a database of LMDB");
     const root = open(this.#directory, { overlappingSync: false, maxDbs: 8, encoding: "json" });
     let fd: number | undefined;
     try {
@@ -316,7 +321,7 @@ export class Records {
         throw new Error(`expected .records of format ${formatVersion}, got ${version}`);
       // Shows that it can be written, and flushes what one who was killed may have left in the cache.
       await format.put("version", formatVersion);
-      fd = fs.openSync(path.join(this.#directory, "data.mdb"), "r");
+      fd = fs.openSync(data, "r");
       await sync(fd);
       await syncDirectory(this.#directory);
       await syncDirectory(path.dirname(this.#directory));
@@ -379,6 +384,26 @@ export class Records {
       );
     }
     this.#sweepAfter(sweepMs);
+  }
+}
+
+/**
+ * Whether a file is missing, empty, or begins with the two meta pages of LMDB. Anything else would not fail to open, but
+ * crash the process.
+ */
+function isDatabase(file: string): boolean {
+  const fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o666);
+  try {
+    if (fs.fstatSync(fd).size === 0) return true;
+    // Behind the page's header of 24 bytes: magic number, version, address and size of the map, size of a page.
+    const meta = Buffer.alloc(52);
+    const isMeta = (at: number) =>
+      fs.readSync(fd, meta, 0, meta.length, at) === meta.length &&
+      meta.readUInt32LE(24) === lmdbMagic &&
+      meta.readUInt32LE(28) === lmdbVersion;
+    return isMeta(0) && isMeta(meta.readUInt32LE(48));
+  } finally {
+    fs.closeSync(fd);
   }
 }
 
