@@ -47,10 +47,12 @@ jest.unstable_mockModule("lmdb", () => ({
     return root;
   },
 }));
-const { afterThisTest, asNobody, cleanUpAfterEach, failWith, fencePath, makeDirectory, openStore } =
+const { afterThisTest, asNobody, cleanUpAfterEach, failWith, fencePath, isSyncOf, makeDirectory, openStore } =
   await import("./scratch.ts");
 
 cleanUpAfterEach();
+// LMDB prints what it also rejects with.
+jest.spyOn(console, "error").mockImplementation(() => {});
 
 /** Does something before the next such moments, until it returns true. */
 function doBefore(moment: Parameters<typeof before>[0], work: () => boolean): void {
@@ -168,10 +170,9 @@ describe(".records", () => {
     const counter = newCounter();
     let isFailing = false;
     failWith((call) => {
-      if (!isFailing || call.method !== "fsync") return;
+      if (!isFailing) return;
       const data = path.join(recordsPath(root), "data.mdb");
-      const { ino } = fs.fstatSync(call.args[0] as number);
-      return ino === fs.statSync(data).ino ? systemError("EIO", call) : undefined;
+      return isSyncOf(call, data) ? systemError("EIO", call) : undefined;
     });
     const { store, fatal } = await openStore(root);
     await claim(store, counter, keyed("a"));
@@ -188,6 +189,24 @@ describe(".records", () => {
     isFailing = false;
     expect(await numberOf(store, counter, "a")).toBe(1);
     expect(fatal).toEqual([]);
+  });
+
+  test("that failed lets nobody in until the last one has left it, and is opened anew then", async () => {
+    const root = makeDirectory();
+    const counter = newCounter();
+    const { store } = await openStore(root);
+    await claim(store, counter, keyed("a"));
+    const repair = failWith((call) =>
+      isSyncOf(call, path.join(recordsPath(root), "data.mdb")) ? systemError("EIO", call) : undefined,
+    );
+    const one = store.record(counter, 1);
+    await Promise.resolve();
+    const other = store.record(counter, 1);
+    const third = one.catch(() => store.record(counter, 1));
+    for (const call of [one, other]) expect(await rejection(call)).toMatchObject({ cause: { code: "EIO" } });
+    expect((await rejection(third)).message).toContain("opened anew");
+    repair();
+    expect(await numberOf(store, counter, "a")).toBe(1);
   });
 
   const isRoot = process.geteuid?.() === 0;
