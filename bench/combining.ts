@@ -114,6 +114,8 @@ async function measureCombined(store: Store, callers: number): Promise<Sample> {
       commits += 1;
       return store.commit(...call);
     },
+    record: (...call) => store.record(...call),
+    records: (...call) => store.records(...call),
     peek: (name) => store.peek(name),
     set: (...call) => store.set(...call),
     record: (...call) => store.record(...call),

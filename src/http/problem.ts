@@ -2,15 +2,19 @@ import { STATUS_CODES } from "node:http";
 import type { Request, Response } from "express";
 import { CounterError, type ErrorCode } from "../counter/errors.ts";
 import { send, textType } from "./send.ts";
+import { type ShownRecord, showRecord } from "./show-record.ts";
 import { wantsText } from "./wants-text.ts";
 
 /** The error codes that only HTTP has, with what they tell the caller; those of the domain are in `counter/errors.ts`. */
 export const httpErrorCodes = {
-  "bad-request": "The request is not valid HTTP, or its path is not validly percent-encoded.",
+  "bad-request":
+    "The request is not valid HTTP, its path not validly percent-encoded, or its query not understood.",
   "not-found": "The path is none that the service knows.",
   "method-not-allowed": "The path does not take this method; those in the Allow header it does.",
   "request-timeout": "The request did not arrive in whole within its time.",
-  "body-too-large": "The body is larger than 16384 bytes; nothing was changed.",
+  "body-too-large": "The body is larger than 16384 bytes, or than 4096 bytes of JSON; nothing was changed.",
+  "invalid-metadata": "The body is declared as JSON, and is no JSON object; nothing was changed.",
+  "invalid-format": "The format has a part that is not understood; nothing was changed.",
   "headers-too-large": "The request line and headers are larger than 8192 bytes.",
   "internal-error": "The service failed in a way that is not foreseen; its log has the reason.",
 } as const;
@@ -20,6 +24,9 @@ export type HttpErrorCode = keyof typeof httpErrorCodes;
 /** The status code of each error code. The only place that knows. */
 export const statusCodes: Readonly<Record<ErrorCode | HttpErrorCode, number>> = {
   "invalid-counter-id": 400,
+  "invalid-key": 400,
+  "key-reused": 422,
+  "record-not-found": 404,
   "invalid-value": 422,
   "counter-not-found": 404,
   "lowering-refused": 409,
@@ -34,6 +41,8 @@ export const statusCodes: Readonly<Record<ErrorCode | HttpErrorCode, number>> = 
   "method-not-allowed": 405,
   "request-timeout": 408,
   "body-too-large": 413,
+  "invalid-metadata": 400,
+  "invalid-format": 400,
   "headers-too-large": 431,
   "internal-error": 500,
 };
@@ -66,11 +75,13 @@ export interface Problem {
   readonly code: ErrorCode | HttpErrorCode;
   /** There when the failed call did (or may) use up its numbers: nobody will ever get them. */
   readonly consumed?: true;
+  /** What the key stands for that was used again with other metadata. */
+  readonly record?: ShownRecord;
 }
 
 /** What a client is told of a failure: of an unforeseen one nothing but that, its message may hold a path or worse. */
 export function toProblem(error: unknown): Problem {
-  const { code, message, consumed } = toKnownError(error);
+  const { code, message, consumed, record } = toKnownError(error);
   const status = statusCodes[code];
   return {
     type: "about:blank",
@@ -79,6 +90,7 @@ export function toProblem(error: unknown): Problem {
     detail: message,
     code,
     ...(consumed && { consumed }),
+    ...(record && { record }),
   };
 }
 
@@ -100,11 +112,12 @@ function toLine({ code, detail, consumed }: Problem): string {
   return `${code}: ${detail}${consumed ? " (numbers were consumed)" : ""}\n`;
 }
 
-function toKnownError(error: unknown): Pick<Problem, "code" | "consumed"> & { message: string } {
+function toKnownError(error: unknown): Pick<Problem, "code" | "consumed" | "record"> & { message: string } {
   if (error instanceof CounterError) {
-    return { code: error.code, message: error.message, ...(error.consumed && { consumed: true }) };
+    const { code, message, consumed, record } = error;
+    return { code, message, ...(consumed && { consumed }), ...(record && { record: showRecord(record) }) };
   }
-  if (error instanceof HttpError) return error;
+  if (error instanceof HttpError) return { code: error.code, message: error.message };
   // Express's router throws it when it decodes a path.
   if (error instanceof URIError) {
     return {

@@ -16,16 +16,16 @@ export function hasBody({ headers }: IncomingMessage): boolean {
  * @returns the body as UTF-8 text
  * @throws HttpError `body-too-large`; `bad-request` when the client went away in the middle
  */
-export function readBody(req: IncomingMessage): Promise<string> {
+export function readBody(req: IncomingMessage, maxBytes = maxBodyBytes): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     req.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes <= maxBodyBytes) chunks.push(chunk);
+      if (bytes <= maxBytes) chunks.push(chunk);
       else {
         chunks.length = 0;
-        reject(new HttpError("body-too-large", `expected a body of at most ${maxBodyBytes} bytes, got more`));
+        reject(new HttpError("body-too-large", `expected a body of at most ${maxBytes} bytes, got more`));
       }
     });
     req.on("end", () => resolve(Buffer.concat(chunks).toString()));

@@ -74,7 +74,7 @@ describe("POST", () => {
 
   test.each([
     ["application/json", ""],
-    ["application/json", "{not json"],
+    ["text/json5", "{not json"],
     ["application/x-www-form-urlencoded", "a=b"],
     ["application/octet-stream", "\0\x01"],
     ["nonsense", "{}"],
@@ -345,6 +345,8 @@ describe("a failing store", () => {
     return {
       description: "failing",
       commit: fail,
+      record: fail,
+      records: fail,
       peek: fail,
       set: fail,
       record: fail,
@@ -438,6 +440,8 @@ describe("health", () => {
         description: "slow",
         check,
         commit: async () => [],
+        record: none,
+        records: async () => ({ records: [] }),
         peek: none,
         set: async () => {},
         record: none,

@@ -13,6 +13,11 @@ function createStore() {
       calls.push("commit");
       return [{ value: 1 }];
     },
+    record: async () => void calls.push("record"),
+    records: async () => {
+      calls.push("records");
+      return { records: [] };
+    },
     peek: async () => calls.push("peek"),
     set: async () => void calls.push("set"),
     record: async () => void calls.push("record"),
@@ -28,6 +33,8 @@ function createStore() {
 
 const callAll = (store: Store) => [
   store.commit(name, [{ by: 1 }], { create: true }),
+  store.record(name, 1),
+  store.records(name, { limit: 1 }),
   store.peek(name),
   store.set(name, 1, { force: false }),
   store.check(),
@@ -44,9 +51,16 @@ test("passes every call on once it is open", async () => {
   const opening = new OpeningStore();
   await opening.adopt(Promise.resolve(store));
   expect(opening.description).toBe("a real one");
-  expect(await Promise.all(callAll(opening))).toEqual([[{ value: 1 }], 2, undefined, undefined]);
+  expect(await Promise.all(callAll(opening))).toEqual([
+    [{ value: 1 }],
+    undefined,
+    { records: [] },
+    4,
+    undefined,
+    undefined,
+  ]);
   await opening.close();
-  expect(calls).toEqual(["commit", "peek", "set", "check", "close"]);
+  expect(calls).toEqual(["commit", "record", "records", "peek", "set", "check", "close"]);
 });
 
 test("passes on why the store cannot be opened", async () => {

@@ -5,7 +5,7 @@
  *     keys       [counter, key]          → number             version: atMs
  *     records    [counter, number]       → {key?, metadata?}  version: atMs
  *     times      [atMs, counter, number] → true               the index by which old records are found
- *     lowerings  counter                 → {to?}              version: how often the counter was lowered
+ *     lowerings  counter                 → {to}               version: how often the counter was lowered
  *     format     "version"               → 1
  *
  * Order is the proof. A record that names a number is written only after the fence of that number is durable; whether a
@@ -30,6 +30,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
+import { getSystemErrorName } from "node:util";
 import type { Database, RootDatabase } from "lmdb";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
 import type { CounterName } from "../../counter/counter-name.ts";
@@ -47,6 +48,9 @@ import { searchRecords } from "../search-records.ts";
 import { storeError, sync, syncDirectory } from "./io.ts";
 
 const formatVersion = 1;
+/** What LMDB's data files begin with, and the version of their layout. */
+const lmdbMagic = 0xbeefc0de;
+const lmdbVersion = 2;
 /** How many records are removed in one transaction. */
 const sliceRecords = 1_000;
 /** How often old records are looked for. */
@@ -59,10 +63,11 @@ interface Stored {
   readonly metadata?: Metadata;
 }
 
-/** A note that the counter is about to be lowered; without `to`, it was. */
+/** Records above `to` are to be removed, if it is not `nowhere`. */
 interface Lowering {
-  readonly to?: number;
+  readonly to: number;
 }
+const nowhere = maxValue;
 
 interface Environment {
   readonly root: RootDatabase;
@@ -93,8 +98,13 @@ export class Records {
     { maxWaiting: Number.POSITIVE_INFINITY },
   );
   #opening: Promise<Environment> | undefined;
+  #closing: Promise<void> = Promise.resolve();
+  /** How many calls work on the environment, and whether one of them failed. */
+  #users = 0;
+  #isBroken = false;
   #isClosed = false;
-  #sweeping: NodeJS.Timeout | undefined;
+  #sweepTimer: NodeJS.Timeout | undefined;
+  #sweeping: Promise<void> | undefined;
 
   /** @param root the storage directory. Nothing is opened before the first call that needs it. */
   constructor(root: string, { keyRetentionMs }: RetentionOptions, log: Log) {
@@ -109,11 +119,11 @@ export class Records {
    * @throws CounterError `store-unavailable`, `store-full`
    */
   find(name: CounterName, keys: readonly string[]): Promise<Found> {
-    return this.#use(async (env) => {
-      const lowered = await settled(env, name);
+    return this.#use(name, async (env, counter) => {
+      const lowered = await settled(env, counter);
       const known = new Map<string, BuildRecord>();
       for (const key of keys) {
-        const record = this.#keyed(env, name, key);
+        const record = this.#keyed(env, counter, key);
         if (record) known.set(key, record);
       }
       if (known.size > 0) await this.#flush(env);
@@ -135,22 +145,23 @@ export class Records {
   ): Promise<ReadonlyMap<string, BuildRecord>> {
     const winners = new Map<string, BuildRecord>();
     await this.#use(
-      async (env) => {
+      name,
+      async (env, counter) => {
         let left = fresh;
         while (left.length > 0) {
           env.root.resetReadTxn();
           const puts: Promise<boolean>[] = [];
           const write = () => {
             for (const record of left) {
-              const isLate = record.key !== undefined && this.#keyed(env, name, record.key) !== undefined;
-              if (!isLate) puts.push(...put(env, name, record));
+              const isLate = record.key !== undefined && this.#keyed(env, counter, record.key) !== undefined;
+              if (!isLate) puts.push(...put(env, counter, record));
             }
           };
           const { lowerings } = env;
           const isCurrent =
             lowered === undefined
-              ? lowerings.ifNoExists(name, write)
-              : lowerings.ifVersion(name, lowered, write);
+              ? lowerings.ifNoExists(counter, write)
+              : lowerings.ifVersion(counter, lowered, write);
           await Promise.all([isCurrent, ...puts]);
           if (!(await isCurrent)) {
             throw new CounterError(
@@ -160,8 +171,8 @@ export class Records {
           }
           env.root.resetReadTxn();
           left = left.filter(({ key, value }) => {
-            if (key === undefined || env.keys.get([name, key]) === value) return false;
-            const winner = this.#keyed(env, name, key);
+            if (key === undefined || env.keys.get([counter, key]) === value) return false;
+            const winner = this.#keyed(env, counter, key);
             if (winner) winners.set(key, winner);
             // Neither ours nor another's: the entry that was seen before went away in between.
             return winner === undefined;
@@ -174,9 +185,9 @@ export class Records {
   }
 
   record(name: CounterName, value: number): Promise<BuildRecord | undefined> {
-    return this.#use(async (env) => {
-      await settled(env, name);
-      const record = read(env, name, value);
+    return this.#use(name, async (env, counter) => {
+      await settled(env, counter);
+      const record = read(env, counter, value);
       if (!record || !this.#isKept(record)) return undefined;
       await this.#flush(env);
       return record;
@@ -184,15 +195,15 @@ export class Records {
   }
 
   records(name: CounterName, query: RecordsQuery): Promise<RecordsPage> {
-    return this.#use(async (env) => {
-      await settled(env, name);
+    return this.#use(name, async (env, counter) => {
+      await settled(env, counter);
       const page = await searchRecords(
         query,
         async (before, count) => {
           env.root.resetReadTxn();
-          if (query.key === undefined) return below(env, name, before, count);
-          const value = env.keys.get([name, query.key]);
-          const record = value !== undefined && value < (before ?? Infinity) && read(env, name, value);
+          if (query.key === undefined) return below(env, counter, before, count);
+          const value = env.keys.get([counter, query.key]);
+          const record = value !== undefined && value < (before ?? Infinity) && read(env, counter, value);
           return record ? [record] : [];
         },
         (record) => this.#isKept(record),
@@ -210,18 +221,19 @@ export class Records {
    * @throws CounterError `store-unavailable`, `store-full`; what `move` throws
    */
   lower(name: CounterName, to: number, move: () => boolean): Promise<boolean> {
-    return this.#use(async (env) => {
+    return this.#use(name, async (env, counter) => {
       const { root, lowerings } = env;
       for (let tries = 0; tries < mostTries; tries += 1) {
-        const version = ((await settled(env, name)) ?? 0) + 1;
-        if (!announce(env, name, to, version)) continue;
+        const version = ((await settled(env, counter)) ?? 0) + 1;
+        if (!announce(env, counter, to, version)) continue;
         const isMoved = root.transactionSync(() => {
-          const entry = lowerings.getEntry(name);
-          const stands = entry?.version === version && entry.value.to !== undefined;
+          const entry = lowerings.getEntry(counter);
+          const stands = entry?.version === version && entry.value.to === to;
           return stands ? move() : undefined;
         });
-        if (isMoved === false)
-          await lowerings.ifVersion(name, version, () => lowerings.put(name, {}, version));
+        if (isMoved === false) {
+          await lowerings.ifVersion(counter, version, () => lowerings.put(counter, { to: nowhere }, version));
+        }
         if (isMoved !== undefined) return isMoved;
       }
       throw new CounterError(
@@ -233,15 +245,16 @@ export class Records {
 
   /** Never rejects. No call may be in hand. */
   async close(): Promise<void> {
-    clearTimeout(this.#sweeping);
     this.#isClosed = true;
+    clearTimeout(this.#sweepTimer);
+    await this.#sweeping;
     await this.#letGo();
   }
 
   /** The record that a key stands for now. */
-  #keyed(env: Environment, name: CounterName, key: string): BuildRecord | undefined {
-    const value = env.keys.get([name, key]);
-    const record = value === undefined ? undefined : read(env, name, value);
+  #keyed(env: Environment, counter: string, key: string): BuildRecord | undefined {
+    const value = env.keys.get([counter, key]);
+    const record = value === undefined ? undefined : read(env, counter, value);
     return record && this.#isKept(record) ? record : undefined;
   }
 
@@ -254,26 +267,44 @@ export class Records {
     await this.#syncs.add(fd, undefined);
   }
 
-  /** Does work on the environment. After a failure it is opened anew, which proves that it can be written again. */
-  async #use<T>(work: (env: Environment) => Promise<T>, { consumed = false } = {}): Promise<T> {
+  /** Does work for one counter, whose name is spelled without characters that LMDB's keys cannot have. */
+  async #use<T>(
+    name: CounterName,
+    work: (env: Environment, counter: string) => Promise<T>,
+    { consumed = false } = {},
+  ): Promise<T> {
     try {
-      return await work(await this.#open());
+      return await this.#inEnvironment((env) => work(env, encodeURIComponent(name)));
     } catch (error) {
-      if (error instanceof CounterError && !consumed) throw error;
-      if (!(error instanceof CounterError)) void this.#letGo();
-      throw recordsError(error, consumed);
+      throw toCounterError(error, consumed);
     }
   }
 
-  #open(): Promise<Environment> {
-    this.#opening ??= this.#openEnvironment();
-    return this.#opening;
+  /** After a failure the environment is opened anew by who comes next, which proves that it can be written again. */
+  async #inEnvironment<T>(work: (env: Environment) => Promise<T>): Promise<T> {
+    this.#users += 1;
+    try {
+      if (this.#isBroken)
+        throw new CounterError("store-unavailable", "expected .records to be opened anew by now");
+      this.#opening ??= this.#closing.then(() => this.#openEnvironment());
+      return await work(await this.#opening);
+    } catch (error) {
+      if (error instanceof CounterError) throw error;
+      this.#isBroken = true;
+      throw await reasonOf(error);
+    } finally {
+      this.#users -= 1;
+      // Not before the last one has left it: what is closed must not be touched any more.
+      if (this.#isBroken && this.#users === 0) void this.#letGo();
+    }
   }
 
   async #openEnvironment(): Promise<Environment> {
     // Loaded by the first who needs it: others pay neither time nor memory for it.
     const { open } = await import("lmdb");
     fs.mkdirSync(this.#directory, { recursive: true });
+    const data = path.join(this.#directory, "data.mdb");
+    if (!isDatabase(data)) throw new Error("expected .records/data.mdb to be a database of LMDB");
     const root = open(this.#directory, { overlappingSync: false, maxDbs: 8, encoding: "json" });
     let fd: number | undefined;
     try {
@@ -290,11 +321,11 @@ export class Records {
         throw new Error(`expected .records of format ${formatVersion}, got ${version}`);
       // Shows that it can be written, and flushes what one who was killed may have left in the cache.
       await format.put("version", formatVersion);
-      fd = fs.openSync(path.join(this.#directory, "data.mdb"), "r");
+      fd = fs.openSync(data, "r");
       await sync(fd);
       await syncDirectory(this.#directory);
       await syncDirectory(path.dirname(this.#directory));
-      if (this.#retentionMs > 0) this.#sweepLater(0);
+      if (this.#retentionMs > 0) this.#sweepAfter(0);
       return { ...env, fd };
     } catch (error) {
       if (fd !== undefined) fs.closeSync(fd);
@@ -303,41 +334,48 @@ export class Records {
     }
   }
 
-  async #letGo(): Promise<void> {
+  /** Closes the environment, if it is open. Never rejects. */
+  #letGo(): Promise<void> {
     const opening = this.#opening;
     this.#opening = undefined;
-    const env = await opening?.catch(() => undefined);
-    if (!env) return;
-    await this.#syncs.drain();
-    await env.root.close();
-    fs.closeSync(env.fd);
+    this.#isBroken = false;
+    this.#closing = this.#closing.then(async () => {
+      const env = await opening?.catch(() => undefined);
+      if (!env) return;
+      await env.root.close();
+      fs.closeSync(env.fd);
+    });
+    return this.#closing;
   }
 
-  #sweepLater(ms: number): void {
-    clearTimeout(this.#sweeping);
-    this.#sweeping = setTimeout(() => void this.#sweep(), ms).unref();
+  #sweepAfter(ms: number): void {
+    clearTimeout(this.#sweepTimer);
+    const sweep = () => {
+      this.#sweeping = this.#sweep();
+    };
+    if (!this.#isClosed) this.#sweepTimer = setTimeout(sweep, ms).unref();
   }
 
   /** Removes what is too old, slice by slice. Each removal names the time that it is about, so none hits a newer entry. */
   async #sweep(): Promise<void> {
+    const end: [number, string, number] = [Date.now() - this.#retentionMs, "", 0];
     try {
-      const env = await this.#open();
-      const end: [number] = [Date.now() - this.#retentionMs];
       let isMore = true;
       while (isMore && !this.#isClosed) {
-        env.root.resetReadTxn();
-        const due = [...env.times.getKeys({ end: end as never, limit: sliceRecords })];
-        await Promise.all(
-          due.flatMap(([atMs, name, value]) => {
-            const key = env.records.get([name, value])?.key;
+        isMore = await this.#inEnvironment(async ({ root, keys, records, times }) => {
+          root.resetReadTxn();
+          const due = Array.from(times.getKeys({ end, limit: sliceRecords }));
+          const removals = due.flatMap(([atMs, counter, value]) => {
+            const key = records.get([counter, value])?.key;
             return [
-              env.times.remove([atMs, name, value]),
-              env.records.remove([name, value], atMs),
-              key !== undefined && env.keys.remove([name, key], atMs),
+              times.remove([atMs, counter, value]),
+              records.remove([counter, value], atMs),
+              ...(key === undefined ? [] : [keys.remove([counter, key], atMs)]),
             ];
-          }),
-        );
-        isMore = due.length === sliceRecords;
+          });
+          await Promise.all(removals);
+          return due.length === sliceRecords;
+        });
       }
     } catch (error) {
       this.#log.warn(
@@ -345,25 +383,46 @@ export class Records {
         "old keys and records could not be cleared away; they count as gone all the same",
       );
     }
-    if (!this.#isClosed) this.#sweepLater(sweepMs);
+    this.#sweepAfter(sweepMs);
   }
 }
 
-function read({ records }: Environment, name: CounterName, value: number): BuildRecord | undefined {
-  const entry = records.getEntry([name, value]);
+/**
+ * Whether a file is missing, empty, or begins with the two meta pages of LMDB. Anything else would not fail to open, but
+ * crash the process.
+ */
+function isDatabase(file: string): boolean {
+  const fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o666);
+  try {
+    if (fs.fstatSync(fd).size === 0) return true;
+    // Behind the page's header of 24 bytes: magic number, version, address and size of the map, size of a page.
+    const meta = Buffer.alloc(52);
+    const isMeta = (at: number) =>
+      fs.readSync(fd, meta, 0, meta.length, at) === meta.length &&
+      meta.readUInt32LE(24) === lmdbMagic &&
+      meta.readUInt32LE(28) === lmdbVersion;
+    return isMeta(0) && isMeta(meta.readUInt32LE(48));
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function read({ records }: Environment, counter: string, value: number): BuildRecord | undefined {
+  const entry = records.getEntry([counter, value]);
   return entry && { value, atMs: entry.version as number, ...entry.value };
 }
 
 /** Up to `count` records below a number, the largest number first. */
-function below(
-  env: Environment,
-  name: CounterName,
-  before: number | undefined,
-  count: number,
-): BuildRecord[] {
-  const start: [string, number] = [name, before === undefined ? maxValue : before - 1];
-  const range = env.records.getRange({ start, end: [name, 0], reverse: true, limit: count, versions: true });
-  return [...range].map(({ key: [, value], value: stored, version }) => ({
+function below(env: Environment, counter: string, before: number | undefined, count: number): BuildRecord[] {
+  const start: [string, number] = [counter, before === undefined ? maxValue : before - 1];
+  const range = env.records.getRange({
+    start,
+    end: [counter, 0],
+    reverse: true,
+    limit: count,
+    versions: true,
+  });
+  return Array.from(range, ({ key: [, value], value: stored, version }) => ({
     value,
     atMs: version as number,
     ...stored,
@@ -377,22 +436,24 @@ function below(
  */
 function put(
   { keys, records, times }: Environment,
-  name: CounterName,
+  counter: string,
   record: BuildRecord,
 ): Promise<boolean>[] {
   const { value, atMs, ...stored } = record;
   const { key } = stored;
   const write = () => {
-    records.put([name, value], stored, atMs);
-    times.put([atMs, name, value], true);
-    if (key !== undefined) keys.put([name, key], value, atMs);
+    void records.put([counter, value], stored, atMs);
+    void times.put([atMs, counter, value], true);
+    if (key !== undefined) void keys.put([counter, key], value, atMs);
   };
   if (key === undefined) {
     write();
     return [];
   }
-  const old = keys.getEntry([name, key])?.version;
-  return [old === undefined ? keys.ifNoExists([name, key], write) : keys.ifVersion([name, key], old, write)];
+  const old = keys.getEntry([counter, key])?.version;
+  return [
+    old === undefined ? keys.ifNoExists([counter, key], write) : keys.ifVersion([counter, key], old, write),
+  ];
 }
 
 /**
@@ -402,55 +463,54 @@ function put(
  */
 async function settled(
   { root, keys, records, times, lowerings }: Environment,
-  name: CounterName,
+  counter: string,
 ): Promise<number | undefined> {
   for (;;) {
     root.resetReadTxn();
-    const seen = lowerings.getEntry(name);
-    if (seen?.value.to === undefined) return seen?.version;
+    const seen = lowerings.getEntry(counter);
+    if (seen === undefined || seen.value.to === nowhere) return seen?.version;
     root.transactionSync(() => {
-      const {
-        value: { to },
-        version,
-      } = lowerings.getEntry(name) as { value: Lowering; version: number };
-      if (to === undefined) return;
-      const above = [
-        ...records.getRange({
-          start: [name, maxValue],
-          end: [name, to],
-          reverse: true,
-          limit: sliceRecords,
-          versions: true,
-        }),
-      ];
-      for (const {
-        key: [, value],
-        value: { key },
-        version: atMs,
-      } of above) {
-        records.remove([name, value]);
-        times.remove([atMs as number, name, value]);
-        if (key !== undefined) keys.remove([name, key]);
+      const { value, version } = lowerings.getEntry(counter) as { value: Lowering; version: number };
+      const start: [string, number] = [counter, maxValue];
+      const end: [string, number] = [counter, value.to];
+      const above = Array.from(
+        records.getRange({ start, end, reverse: true, limit: sliceRecords, versions: true }),
+      );
+      for (const { key, value: stored, version: atMs } of above) {
+        records.removeSync(key);
+        times.removeSync([atMs as number, ...key]);
+        if (stored.key !== undefined) keys.removeSync([counter, stored.key]);
       }
-      if (above.length < sliceRecords) lowerings.put(name, {}, version);
+      if (above.length < sliceRecords) lowerings.putSync(counter, { to: nowhere }, version);
     });
     await setImmediate();
   }
 }
 
 /** Notes that a counter is about to be lowered. False when another note stands. */
-function announce({ root, lowerings }: Environment, name: CounterName, to: number, version: number): boolean {
+function announce({ root, lowerings }: Environment, counter: string, to: number, version: number): boolean {
   return root.transactionSync(() => {
-    const entry = lowerings.getEntry(name);
-    if (entry?.value.to !== undefined || (entry?.version ?? 0) !== version - 1) return false;
-    lowerings.put(name, { to }, version);
+    const entry = lowerings.getEntry(counter);
+    const { value, version: before } = entry ?? { value: { to: nowhere }, version: 0 };
+    if (value.to !== nowhere || before !== version - 1) return false;
+    lowerings.putSync(counter, { to }, version);
     return true;
   });
 }
 
-/** What a failure of the database means for a caller; its text may hold a path, and stays in `cause`. */
-function recordsError(error: unknown, consumed: boolean): CounterError {
-  if (error instanceof CounterError)
-    return new CounterError(error.code, error.message, { consumed, cause: error.cause });
+/** What a failure of the database means for a caller; its own text may hold a path, and stays in `cause`. */
+function toCounterError(error: unknown, consumed: boolean): CounterError {
+  if (error instanceof CounterError) {
+    return consumed ? new CounterError(error.code, error.message, { consumed, cause: error.cause }) : error;
+  }
   return storeError(error, "to use the keys and records in .records", { consumed });
+}
+
+/** The reason why a transaction failed, which LMDB gives apart, and the system's errors as numbers. */
+async function reasonOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  const reason = await Promise.resolve(commitError ?? error).catch((cause: unknown) => cause);
+  const { code, message } = reason as { code?: unknown; message: string };
+  if (typeof code !== "number" || code <= 0) return reason;
+  return Object.assign(new Error(message, { cause: reason }), { code: getSystemErrorName(-code) });
 }
