@@ -160,18 +160,22 @@ return reply
 export const setScript = createScript(`${readLast}${parseRecordText}
 if ARGV[2] == '0' and tonumber(ARGV[1]) < last then return {'lower', value} end
 if ARGV[2] == '1' and KEYS[2] then
-  local above = '(' .. ARGV[1]
   -- Fails, before anything is written, where the first is no hash; and so does the next with what is no sorted set.
   redis.call('HLEN', KEYS[2])
-  local records = redis.call('ZRANGEBYSCORE', KEYS[3], above, '+inf', 'LIMIT', 0, 1000)
-  while #records > 0 do
-    for _, record in ipairs(records) do
-      local number, _, key = parse(record)
-      if number and redis.call('HGET', KEYS[2], key) == number then redis.call('HDEL', KEYS[2], key) end
+  local above = '(' .. ARGV[1]
+  local from = above
+  repeat
+    local found = redis.call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1000)
+    local keys = {}
+    for at = 1, #found, 2 do
+      local _, _, key = parse(found[at])
+      if key and key ~= '' then keys[#keys + 1] = key end
     end
-    redis.call('ZREM', KEYS[3], unpack(records))
-    records = redis.call('ZRANGEBYSCORE', KEYS[3], above, '+inf', 'LIMIT', 0, 1000)
-  end
+    -- A key that was taken anew since has a larger number still.
+    if #keys > 0 then redis.call('HDEL', KEYS[2], unpack(keys)) end
+    from = '(' .. (found[#found] or '')
+  until #found == 0
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], above, '+inf')
 end
 redis.call('SET', KEYS[1], ARGV[1])
 return {'set'}
