@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "@jest/globals";
 import { parse } from "yaml";
 import { settings } from "../../src/config.ts";
-import { describeWithTools, output, run } from "../tools.ts";
+import { describeWithTools } from "../describe-unless-missing.ts";
+import { output, run } from "../tools.ts";
 
 interface ComposeService {
   image: string;

@@ -2,8 +2,9 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { type ServiceProcess, startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools, output, readCommands } from "../tools.ts";
+import { output, readCommands } from "../tools.ts";
 
 const { PATH = "" } = process.env;
 const uuids = ["e9461f1c-ef78-4162-bcb7-e83da7287614", "00000000-0000-4000-8000-000000000001"] as const;

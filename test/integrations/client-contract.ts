@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools } from "../tools.ts";
-import { freePort, startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
+import { freePort } from "../tools.ts";
+import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
 import { startWrongServer, wrongAnswers } from "./wrong-server.ts";
 
 /** What one call of a client came to. */

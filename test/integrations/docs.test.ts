@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools, readCommands, run } from "../tools.ts";
+import { readCommands, run } from "../tools.ts";
 
 const { PATH = "" } = process.env;
 const UUID = "e9461f1c-ef78-4162-bcb7-e83da7287614";

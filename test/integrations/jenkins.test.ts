@@ -4,8 +4,9 @@ import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools, output } from "../tools.ts";
+import { output } from "../tools.ts";
 import { describeClient } from "./client-contract.ts";
 import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
 

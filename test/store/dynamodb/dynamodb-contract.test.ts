@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from "@jest/globals";
 import { openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import {
   type DynamodbEngine,
   localAccount,
@@ -11,8 +11,8 @@ import {
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
-describeWithEngine("dynalite", undefined, () => describeOn(startDynalite));
-describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () => describeOn(startDynamodbLocal));
+describeUnlessMissing("dynalite", undefined, () => describeOn(startDynalite));
+describeUnlessMissing("Amazon's DynamoDBLocal", missingDynamodbLocal, () => describeOn(startDynamodbLocal));
 
 function describeOn(start: () => Promise<DynamodbEngine>): void {
   let engine: DynamodbEngine;
