@@ -90,6 +90,13 @@ export function describeClient(
       expectFailure(await call(`http://127.0.0.1:${await freePort()}`));
     });
 
+    test("never takes a part of an answer for a number, nor two parts together", async () => {
+      const { ok, number, message } = await call(`${wrong.url}/cut`);
+      // With a key it may ask again; then the whole answer counts.
+      if (ok) expect(number).toBe("12");
+      else expectFailure({ ok, number, message });
+    });
+
     test.each(Object.keys(wrongAnswers))("fails when the answer is no number: %s", async (kind) => {
       expectFailure(await call(`${wrong.url}/${kind}`));
     });
