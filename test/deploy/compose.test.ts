@@ -69,6 +69,13 @@ describeWithTools("docker-compose.yml", ["docker-compose"], () => {
     expect(names.filter((name) => !known.includes(name))).toEqual([]);
   });
 
+  test("passes on every setting but those that say where to listen and where the numbers are", async () => {
+    const fixed = /^(STORE|HOST|PORT|STORAGE_DIR|REDIS_URL|DYNAMODB_.*|AWS_.*)$/;
+    const { environment = {} } = await serviceOf("docker-compose.yml", "buildnumber");
+    const free = settings.map(({ name }) => name).filter((name) => !fixed.test(name));
+    expect(Object.keys(environment).sort()).toEqual(free.sort());
+  });
+
   test("has two replicas on a Redis that keeps every answered number, in the profile redis", async () => {
     const { services } = await config("docker-compose.yml");
     const replicas = Object.values(services).filter(({ environment }) => environment?.["STORE"] === "redis");
