@@ -118,8 +118,6 @@ async function measureCombined(store: Store, callers: number): Promise<Sample> {
     records: (...call) => store.records(...call),
     peek: (name) => store.peek(name),
     set: (...call) => store.set(...call),
-    record: (...call) => store.record(...call),
-    records: (...call) => store.records(...call),
     check: () => store.check(),
     close: async () => undefined,
   };

@@ -1,28 +1,18 @@
 import { type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { text } from "node:stream/consumers";
-import { describe, test } from "@jest/globals";
 
-const { PATH = "", CI_REQUIRE_ENGINES = "" } = process.env;
+const { PATH = "" } = process.env;
 
-/**
- * A suite that needs programs which are not everywhere. Without one of them the suite is skipped and says why; with
- * CI_REQUIRE_ENGINES=true that is a failure.
- */
-export function describeWithTools(name: string, programs: readonly string[], suite: () => void): void {
+/** Which of the programs are not installed, in words; undefined when all are. */
+export function findMissing(...programs: string[]): string | undefined {
   const missing = programs.filter((program) => !isInstalled(program));
-  if (missing.length === 0) {
-    describe(name, suite);
-  } else if (CI_REQUIRE_ENGINES === "true") {
-    test(name, () => {
-      throw new Error(`expected every tool (CI_REQUIRE_ENGINES=true), but ${missing.join(", ")} is missing`);
-    });
-  } else {
-    console.warn(`skipped: ${name}, because ${missing.join(", ")} is not installed`);
-    describe.skip(name, suite);
-  }
+  if (missing.length === 0) return undefined;
+  return `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`;
 }
 
 function isInstalled(program: string): boolean {
@@ -33,6 +23,28 @@ function isInstalled(program: string): boolean {
     } catch {
       return false;
     }
+  });
+}
+
+/** A port of 127.0.0.1 that nothing listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Whether something takes connections on a port of this machine. */
+export function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
   });
 }
 

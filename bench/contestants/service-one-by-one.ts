@@ -30,14 +30,6 @@ class OneByOneStore implements Store {
     return outcomes;
   }
 
-  record(name: CounterName, value: number) {
-    return this.#store.record(name, value);
-  }
-
-  records(name: CounterName, query: RecordsQuery) {
-    return this.#store.records(name, query);
-  }
-
   peek(name: CounterName) {
     return this.#store.peek(name);
   }

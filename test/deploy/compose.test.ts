@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "@jest/globals";
 import { parse } from "yaml";
 import { settings } from "../../src/config.ts";
-import { describeWithTools, output, run } from "../tools.ts";
+import { describeWithTools } from "../describe-unless-missing.ts";
+import { output, run } from "../tools.ts";
 
 interface ComposeService {
   image: string;
@@ -66,6 +67,13 @@ describeWithTools("docker-compose.yml", ["docker-compose"], () => {
     const own = Object.values(services).filter(({ image }) => image === "buildnumber");
     const names = own.flatMap(({ environment = {} }) => Object.keys(environment));
     expect(names.filter((name) => !known.includes(name))).toEqual([]);
+  });
+
+  test("passes on every setting but those that say where to listen and where the numbers are", async () => {
+    const fixed = /^(STORE|HOST|PORT|STORAGE_DIR|REDIS_URL|DYNAMODB_.*|AWS_.*)$/;
+    const { environment = {} } = await serviceOf("docker-compose.yml", "buildnumber");
+    const free = settings.map(({ name }) => name).filter((name) => !fixed.test(name));
+    expect(Object.keys(environment).sort()).toEqual(free.sort());
   });
 
   test("has two replicas on a Redis that keeps every answered number, in the profile redis", async () => {

@@ -19,7 +19,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { parse } from "yaml";
-import { describeWithTools, output } from "../tools.ts";
+import { describeWithTools } from "../describe-unless-missing.ts";
+import { output } from "../tools.ts";
 
 const { PATH = "" } = process.env;
 const { validate } = createRequire(import.meta.url)("dockerfile-utils") as typeof import("dockerfile-utils");

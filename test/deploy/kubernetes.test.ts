@@ -3,7 +3,8 @@ import { createRequire } from "node:module";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { parseAllDocuments } from "yaml";
 import { settings } from "../../src/config.ts";
-import { describeWithTools, output } from "../tools.ts";
+import { describeWithTools } from "../describe-unless-missing.ts";
+import { output } from "../tools.ts";
 
 interface Container {
   name: string;

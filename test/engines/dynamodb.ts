@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { type Engine, findMissing, startEngine } from "./engine.ts";
+import { findMissing } from "../tools.ts";
+import { type Engine, startEngine } from "./engine.ts";
 
 export interface DynamodbEngine extends Engine {
   readonly endpoint: string;
@@ -16,7 +17,7 @@ export const localAccount = {
 const require = createRequire(import.meta.url);
 
 /** Why suites with Amazon's own engine cannot run here; undefined when they can. */
-export const missingDynamodbLocal = await findMissing("java");
+export const missingDynamodbLocal = findMissing("java");
 
 /** Starts dynalite, a DynamoDB engine in JavaScript, with its data on disk. */
 export async function startDynalite(): Promise<DynamodbEngine> {

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, constants, mkdtemp, rm } from "node:fs/promises";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { accepts, freePort } from "../tools.ts";
 
 /** A real engine that a test started: its own process, port and directory. */
 export interface Engine {
@@ -85,42 +85,4 @@ export async function startEngine({
       await rm(dir, { recursive: true, force: true });
     },
   };
-}
-
-/** A port of 127.0.0.1 that nothing listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-/** The reason why a suite cannot run here when a program is not installed; undefined when it is. */
-export async function findMissing(...programs: string[]): Promise<string | undefined> {
-  for (const program of programs) {
-    const folders = (process.env["PATH"] ?? "").split(delimiter);
-    const found = await Promise.all(
-      folders.map((folder) =>
-        access(join(folder, program), constants.X_OK).then(
-          () => true,
-          () => false,
-        ),
-      ),
-    );
-    if (!found.includes(true)) return `${program} is not installed`;
-  }
-  return undefined;
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }

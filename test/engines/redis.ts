@@ -1,5 +1,6 @@
 import { connect } from "node:net";
-import { type Engine, findMissing, startEngine } from "./engine.ts";
+import { findMissing } from "../tools.ts";
+import { type Engine, startEngine } from "./engine.ts";
 
 export interface RedisEngine extends Engine {
   readonly url: string;
@@ -9,7 +10,7 @@ export interface RedisEngine extends Engine {
 export const durableArgs = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /** Why Redis suites cannot run here; undefined when they can. */
-export const missingRedis = await findMissing("redis-server");
+export const missingRedis = findMissing("redis-server");
 
 /** Starts `redis-server` on a free port and a temporary directory, by default so that it loses nothing. */
 export async function startRedis({

@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import request from "supertest";
 import { Autobackup } from "../../src/http/autobackup.ts";
-import { freePort } from "../engines/engine.ts";
 import { untilTrue } from "../store/until.ts";
+import { freePort } from "../tools.ts";
 import { openService, type TestService } from "./open-service.ts";
 
 /** The service that backs up. What it was asked waits until the test answers. */

@@ -349,8 +349,6 @@ describe("a failing store", () => {
       records: fail,
       peek: fail,
       set: fail,
-      record: fail,
-      records: fail,
       check: fail,
       close: async () => {},
     };
@@ -444,8 +442,6 @@ describe("health", () => {
         records: async () => ({ records: [] }),
         peek: none,
         set: async () => {},
-        record: none,
-        records: async () => ({ records: [] }),
         close: async () => {},
       },
     });

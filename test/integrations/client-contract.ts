@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools } from "../tools.ts";
-import { freePort, startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
+import { freePort } from "../tools.ts";
+import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
 import { startWrongServer, wrongAnswers } from "./wrong-server.ts";
 
 /** What one call of a client came to. */
@@ -87,6 +88,13 @@ export function describeClient(
 
     test("fails when nobody listens", async () => {
       expectFailure(await call(`http://127.0.0.1:${await freePort()}`));
+    });
+
+    test("never takes a part of an answer for a number, nor two parts together", async () => {
+      const { ok, number, message } = await call(`${wrong.url}/cut`);
+      // With a key it may ask again; then the whole answer counts.
+      if (ok) expect(number).toBe("12");
+      else expectFailure({ ok, number, message });
     });
 
     test.each(Object.keys(wrongAnswers))("fails when the answer is no number: %s", async (kind) => {

@@ -1,12 +1,18 @@
-import { afterAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools, readCommands, run } from "../tools.ts";
+import { readCommands, run } from "../tools.ts";
+import { startWrongServer, wrongAnswers } from "./wrong-server.ts";
 
 const { PATH = "" } = process.env;
 const UUID = "e9461f1c-ef78-4162-bcb7-e83da7287614";
 
 describeWithTools("integrations/README.md", ["curl"], () => {
-  afterAll(stopServices);
+  let wrong: Awaited<ReturnType<typeof startWrongServer>>;
+  beforeAll(async () => {
+    wrong = await startWrongServer();
+  });
+  afterAll(() => Promise.all([stopServices(), wrong.stop()]));
 
   describe.each([
     ["Shell", 2],
@@ -29,6 +35,14 @@ describeWithTools("integrations/README.md", ["curl"], () => {
         const failed = await run("sh", ["-e", "-c", command], { env: { ...env, UUID: "not-a-uuid" } });
         expect(failed).toMatchObject({ stdout: "" });
         expect(failed.code).not.toBe(0);
+        for (const kind of Object.keys(wrongAnswers)) {
+          const misled = await run("sh", ["-e", "-c", command], {
+            env: { ...env, SERVER: `${wrong.url}/${kind}` },
+          });
+          expect(misled).toMatchObject({ code: 1, stdout: "" });
+        }
+        const cut = await run("sh", ["-e", "-c", command], { env: { ...env, SERVER: `${wrong.url}/cut` } });
+        expect(["", "12\n"]).toContain(cut.stdout);
       }
     });
   });

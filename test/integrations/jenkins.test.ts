@@ -4,10 +4,12 @@ import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools, output } from "../tools.ts";
+import { output } from "../tools.ts";
 import { describeClient } from "./client-contract.ts";
 import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
+import { startWrongServer } from "./wrong-server.ts";
 
 const { PATH = "", HOME = "" } = process.env;
 
@@ -108,6 +110,13 @@ describeWithTools("the Jenkins library, by itself", ["groovy", "java", "curl", "
     expect(number).toBeGreaterThan(0);
     expect(log).not.toContain("b\\c");
     expect((await pipeline.call({ server: proxy.guardedUrl, uuid })).error).toContain("401");
+  });
+
+  test("never joins an answer that was cut off with the one to the second request", async () => {
+    const wrong = await startWrongServer();
+    const { error } = await pipeline.call({ server: `${wrong.url}/cut`, uuid, key: "build" });
+    await wrong.stop();
+    expect(error).toContain("expected a number");
   });
 
   test("takes a key with quotes and backslashes", async () => {

@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { describeWithTools } from "../describe-unless-missing.ts";
 import { startService, stopServices } from "../server/start-service.ts";
-import { describeWithTools, output } from "../tools.ts";
+import { output } from "../tools.ts";
 
 const uuid = "e9461f1c-ef78-4162-bcb7-e83da7287614";
 let url: string;

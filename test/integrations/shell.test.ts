@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
-import { describeWithTools, run } from "../tools.ts";
+import { describeWithTools } from "../describe-unless-missing.ts";
+import { run } from "../tools.ts";
 import { describeClient } from "./client-contract.ts";
 
 const { PATH = "" } = process.env;

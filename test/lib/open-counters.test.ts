@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { ConfigError, CounterError, openCounters } from "../../src/lib/open-counters.ts";
-import { describeWithEngine } from "../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../describe-unless-missing.ts";
 import { startDynalite } from "../engines/dynamodb.ts";
 import { missingRedis, startRedis } from "../engines/redis.ts";
 import { startService, stopServices } from "../server/start-service.ts";
@@ -121,7 +121,7 @@ test("opens a DynamoDB table, and creates it when asked to", async () => {
   await engine.stop();
 });
 
-describeWithEngine("on Redis", missingRedis, () => {
+describeUnlessMissing("on Redis", missingRedis, () => {
   test("opens Redis", async () => {
     const engine = await startRedis();
     const counters = await openCounters({ store: "redis", url: engine.url, prefix: "team:" });

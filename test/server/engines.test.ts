@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from "@jest/globals";
-import { describeWithEngine } from "../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../describe-unless-missing.ts";
 import { startDynalite } from "../engines/dynamodb.ts";
-import { freePort } from "../engines/engine.ts";
 import { missingRedis, startRedis } from "../engines/redis.ts";
+import { freePort } from "../tools.ts";
 import { type ServiceProcess, startService, stopServices } from "./start-service.ts";
 
 const counter = "e9461f1c-ef78-4162-bcb7-e83da7287614";
@@ -18,7 +18,7 @@ async function expectSession(service: ServiceProcess): Promise<void> {
   expect(await post({ Accept: "text/plain" })).toBe("3\n");
 }
 
-describeWithEngine("the service on Redis", missingRedis, () => {
+describeUnlessMissing("the service on Redis", missingRedis, () => {
   test("serves the session of the README, and says in its start line where it stores", async () => {
     const redis = await startRedis();
     try {

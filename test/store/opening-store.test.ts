@@ -13,11 +13,6 @@ function createStore() {
       calls.push("commit");
       return [{ value: 1 }];
     },
-    record: async () => void calls.push("record"),
-    records: async () => {
-      calls.push("records");
-      return { records: [] };
-    },
     peek: async () => calls.push("peek"),
     set: async () => void calls.push("set"),
     record: async () => void calls.push("record"),

@@ -36,7 +36,7 @@ Long post(String server, String uuid, String key) {
   // argument. No --location: a redirected POST may arrive as a GET, which answers the last number, not the next one.
   def script = '''
     { set +x; } 2>/dev/null
-    set -- --silent --show-error --fail --globoff --connect-timeout 10 --max-time 30 --header 'Accept: text/plain'
+    set -- --silent --show-error --fail --globoff --connect-timeout 10 --max-time 30
     if [ -n "$BUILDNUMBER_HEADER" ]; then
       set -- "$@" --header "$BUILDNUMBER_HEADER" --retry 3 --retry-all-errors
     fi
@@ -50,6 +50,7 @@ Long post(String server, String uuid, String key) {
   def answer = withEnv(["BUILDNUMBER_URL=${url}", "BUILDNUMBER_HEADER=${header}"]) {
     sh(label: 'next build number', returnStdout: true, script: script).trim()
   }
-  if (!(answer ==~ /[1-9][0-9]{0,15}/)) error("buildnumber: expected a number from ${url}, got: ${answer}")
-  return Long.valueOf(answer)
+  // As JSON: a part of an answer, from which curl asked again, is then seen.
+  if (!(answer ==~ /\{"bn":[1-9][0-9]{0,15}\}/)) error("buildnumber: expected a number from ${url}, got: ${answer}")
+  return Long.valueOf(answer.replaceAll(/[^0-9]/, ''))
 }

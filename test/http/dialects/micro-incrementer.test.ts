@@ -5,7 +5,7 @@ import request from "supertest";
 import { CounterError } from "../../../src/counter/errors.ts";
 import type { Store } from "../../../src/counter/store.ts";
 import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { silentContext } from "../../store/silent-context.ts";
 import { openService, type TestService } from "../open-service.ts";
@@ -220,7 +220,7 @@ describe("under /incrementer", () => {
   });
 });
 
-describeWithEngine("on Redis", missingRedis, () => {
+describeUnlessMissing("on Redis", missingRedis, () => {
   let redis: RedisEngine;
   let original: Redis;
 

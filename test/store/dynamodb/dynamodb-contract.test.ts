@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from "@jest/globals";
 import { openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import {
   type DynamodbEngine,
   localAccount,
@@ -12,8 +12,8 @@ import { describeRecordsContract } from "../records-contract.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
-describeWithEngine("dynalite", undefined, () => describeOn(startDynalite));
-describeWithEngine("Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
+describeUnlessMissing("dynalite", undefined, () => describeOn(startDynalite));
+describeUnlessMissing("Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
   describeOn(() => startDynamodbLocal({ inMemory: true })),
 );
 

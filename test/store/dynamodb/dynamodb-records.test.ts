@@ -11,7 +11,7 @@ import type { CounterName } from "../../../src/counter/counter-name.ts";
 import type { Claim, Store } from "../../../src/counter/store.ts";
 import { createDynamodbClient } from "../../../src/store/dynamodb/dynamodb-client.ts";
 import { type DynamodbStoreOptions, openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import {
   type DynamodbEngine,
   localAccount,
@@ -30,8 +30,8 @@ const table = "AtomicCountersRecords";
 const dayMs = 86_400_000;
 const keyed: Claim = { by: 1, key: "a", metadata: { commit: "60b7eca" } };
 
-describeWithEngine("keys and records on dynalite", undefined, () => describeOn(startDynalite));
-describeWithEngine("keys and records on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
+describeUnlessMissing("keys and records on dynalite", undefined, () => describeOn(startDynalite));
+describeUnlessMissing("keys and records on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
   describeOn(startDynamodbLocal),
 );
 

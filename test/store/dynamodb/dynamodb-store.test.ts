@@ -17,7 +17,7 @@ import { Counters } from "../../../src/counter/counters.ts";
 import { maxValue, type Store } from "../../../src/counter/store.ts";
 import { createDynamodbClient } from "../../../src/store/dynamodb/dynamodb-client.ts";
 import { type DynamodbStoreOptions, openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import {
   type DynamodbEngine,
   localAccount,
@@ -25,16 +25,16 @@ import {
   startDynalite,
   startDynamodbLocal,
 } from "../../engines/dynamodb.ts";
-import { freePort } from "../../engines/engine.ts";
 import { FaultProxy } from "../../engines/fault-proxy.ts";
+import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilLonger, untilTrue } from "../until.ts";
 
-describeWithEngine("the DynamoDB store on dynalite", undefined, () => describeOn(startDynalite));
-describeWithEngine("the DynamoDB store on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
+describeUnlessMissing("the DynamoDB store on dynalite", undefined, () => describeOn(startDynalite));
+describeUnlessMissing("the DynamoDB store on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
   describeOn(startDynamodbLocal),
 );
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll } from "@jest/globals";
 import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { describeRecordsContract } from "../records-contract.ts";
 import { silentContext } from "../silent-context.ts";
 import { describeStoreContract } from "../store-contract.ts";
 
-describeWithEngine("Redis", missingRedis, () => {
+describeUnlessMissing("Redis", missingRedis, () => {
   let redis: RedisEngine;
 
   beforeAll(async () => {

@@ -5,7 +5,7 @@ import { Counters } from "../../../src/counter/counters.ts";
 import type { Claim, Outcome, Store } from "../../../src/counter/store.ts";
 import { ownKeys, parseRecord } from "../../../src/store/redis/redis-records.ts";
 import { openRedisStore, type RedisStoreOptions } from "../../../src/store/redis/redis-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import { FaultProxy } from "../../engines/fault-proxy.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { answersLater } from "../answers-later.ts";
@@ -39,7 +39,7 @@ test.each(["", "57", "57\n5", "57\n5\na", "05\n5\na\n", "57\n5\na\n{", "57\n5\na
   },
 );
 
-describeWithEngine("keys and records in Redis", missingRedis, () => {
+describeUnlessMissing("keys and records in Redis", missingRedis, () => {
   let redis: RedisEngine;
   let client: Redis;
   const ends: (() => Promise<unknown>)[] = [];

@@ -4,17 +4,17 @@ import type { CounterName } from "../../../src/counter/counter-name.ts";
 import { Counters } from "../../../src/counter/counters.ts";
 import { maxValue, type Store } from "../../../src/counter/store.ts";
 import { openRedisStore, type RedisStoreOptions } from "../../../src/store/redis/redis-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
-import { freePort } from "../../engines/engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import { FaultProxy } from "../../engines/fault-proxy.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilLonger, untilTrue } from "../until.ts";
 
-describeWithEngine("the Redis store", missingRedis, () => {
+describeUnlessMissing("the Redis store", missingRedis, () => {
   let redis: RedisEngine;
   let client: Redis;
   const ends: (() => Promise<unknown>)[] = [];

@@ -9,9 +9,10 @@ import { Redis } from "ioredis";
 import type { CounterName } from "../../../src/counter/counter-name.ts";
 import type { Store } from "../../../src/counter/store.ts";
 import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
-import { describeWithEngine } from "../../engines/describe-with-engine.ts";
-import { findMissing, startEngine } from "../../engines/engine.ts";
+import { describeUnlessMissing } from "../../describe-unless-missing.ts";
+import { startEngine } from "../../engines/engine.ts";
 import { answersPing, durableArgs, missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { findMissing } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
 import { describeRecordsContract } from "../records-contract.ts";
@@ -21,7 +22,7 @@ import { untilTrue } from "../until.ts";
 
 const run = promisify(execFile);
 
-describeWithEngine("the Redis store in a cluster", missingRedis, () => {
+describeUnlessMissing("the Redis store in a cluster", missingRedis, () => {
   const ends: (() => Promise<unknown>)[] = [];
   let nodes: RedisEngine[] = [];
   let url = "";
@@ -116,7 +117,7 @@ describeWithEngine("the Redis store in a cluster", missingRedis, () => {
   afterAll(() => Promise.all(nodes.map((node) => node.stop())));
 });
 
-describeWithEngine("the Redis store behind Sentinel", missingRedis, () => {
+describeUnlessMissing("the Redis store behind Sentinel", missingRedis, () => {
   test("finds the master, and after a failover the next one, with every answered number", async () => {
     const primary = await startRedis();
     const replica = await startRedis({
@@ -161,7 +162,7 @@ describeWithEngine("the Redis store behind Sentinel", missingRedis, () => {
   });
 });
 
-describeWithEngine("the Redis store over TLS", missingRedis ?? (await findMissing("openssl")), () => {
+describeUnlessMissing("the Redis store over TLS", missingRedis ?? findMissing("openssl"), () => {
   test("talks to a server whose certificate it can check, and to no other", async () => {
     const dir = await mkdtemp(join(tmpdir(), "tls-"));
     const [key, cert] = [join(dir, "key.pem"), join(dir, "cert.pem")];
