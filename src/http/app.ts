@@ -83,6 +83,6 @@ export function createApp(counters: Counters, options: AppOptions): Express {
 const refusePath: RequestHandler = (req) => {
   throw new HttpError(
     "not-found",
-    `expected a path like /{uuid}, /healthz or /readyz, got ${quote(req.path)}`,
+    `expected a path like /{uuid}, /healthz or /readyz, got ${quote(req.originalUrl)}`,
   );
 };

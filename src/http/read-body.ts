@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import type { RequestHandler } from "express";
 import { HttpError } from "./problem.ts";
 
 /** The largest body that is read: far more than any request of ours needs. */
@@ -34,3 +35,12 @@ export function readBody(req: IncomingMessage, maxBytes = maxBodyBytes): Promise
     req.on("close", abort);
   });
 }
+
+/**
+ * Goes on when the whole request has come, for routes that need no body: not what it says matters, but a request that broke
+ * off must not take a number. It fails as `readBody` does.
+ */
+export const awaitBody: RequestHandler = async (req, _res, next) => {
+  if (hasBody(req)) await readBody(req);
+  next();
+};

@@ -4,6 +4,7 @@ import { parsePlainName } from "../../counter/counter-name.ts";
 import type { Counters } from "../../counter/counters.ts";
 import { createErrorHandler } from "../error-handler.ts";
 import { sendProblem, toProblem } from "../problem.ts";
+import { awaitBody } from "../read-body.ts";
 import { send } from "../send.ts";
 
 /** The original set none; this is what API Gateway then says. */
@@ -20,7 +21,7 @@ export function sendUnknownPath(res: Response): void {
  */
 export function createLambdaAtomicCounter(counters: Counters, { log }: { log: Logger }): Router {
   const router = express.Router({ caseSensitive: true, strict: true });
-  router.post("/increment", async (req, res) => {
+  router.post("/increment", awaitBody, async (req, res) => {
     // Of a parameter that comes twice, API Gateway passed on the last.
     const counter = new URLSearchParams(req.url.split("?")[1]).getAll("counter").at(-1);
     if (!counter) {

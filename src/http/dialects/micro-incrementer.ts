@@ -4,6 +4,7 @@ import type { Counters } from "../../counter/counters.ts";
 import { maxValue } from "../../counter/store.ts";
 import { allowOnly } from "../allow-only.ts";
 import { HttpError } from "../problem.ts";
+import { awaitBody } from "../read-body.ts";
 import { jsonType, send } from "../send.ts";
 
 /** The counter of requests that name none: its key in the original's Redis. */
@@ -27,6 +28,7 @@ export function createMicroIncrementer(
   { backUp = () => {}, reserved = [] }: MicroIncrementerOptions = {},
 ): Router {
   const router = express.Router({ caseSensitive: true });
+  router.use(awaitBody);
 
   router
     .route("/")

@@ -4,7 +4,7 @@ import type { Counters } from "../../counter/counters.ts";
 import { CounterError } from "../../counter/errors.ts";
 import { maxValue } from "../../counter/store.ts";
 import { allowOnly } from "../allow-only.ts";
-import { readBody } from "../read-body.ts";
+import { awaitBody, readBody } from "../read-body.ts";
 import { send, textType } from "../send.ts";
 
 /**
@@ -16,7 +16,7 @@ export function createTot(counters: Counters): Router {
   router
     .route(["/", "/*job"])
     // Bare, without a newline: `fmt.Fprintf(w, "%d", n)`.
-    .get(async ({ params }, res) => {
+    .get(awaitBody, async ({ params }, res) => {
       send(res, 200, textType, String(await counters.increment(parseJob(params))));
     })
     .head(async ({ params }, res) => {
