@@ -3,7 +3,13 @@ import { dirname, join, normalize } from "node:path";
 import { expect, test } from "@jest/globals";
 
 /** The composition roots: they alone know both sides of the Store interface. */
-const roots = new Set(["main.ts", "server.ts", "lib/open-counters.ts", "lib/lambda.ts"]);
+const roots = new Set([
+  "main.ts",
+  "server.ts",
+  "cli/buildnumber-table.ts",
+  "lib/open-counters.ts",
+  "lib/lambda.ts",
+]);
 
 /** What each room may import of the others. A file beside the rooms is named by its path. */
 const allowed: Record<string, readonly string[]> = {
