@@ -67,6 +67,7 @@ test.each(["/metrics", "/incrementer", "/vend/job", "/counter/increment", "/buil
       const answer = await request(service.app)[method](path);
       expect(answer.status).toBe(404);
       expect(answer.body.code).toBe("not-found");
+      expect(answer.body.detail).toMatch(new RegExp(`got "${path}"$`));
     }
   },
 );
