@@ -34,7 +34,8 @@ test.each(requests)("%s %s takes no number when its body breaks off", async (met
   socket.resume();
   socket.end(`${method.toUpperCase()} ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab`);
   await once(socket, "close");
-  expect((await request(service.app).get(`/${uuid}`)).status).toBe(404);
+  // It would have come to its end before this one, which waits behind it.
+  expect((await request(service.app).post(`/${uuid}`)).body).toEqual({ bn: 1 });
 });
 
 test.each(requests)("%s %s ignores a whole body, and refuses one that is too large", async (method, path) => {
