@@ -2,8 +2,7 @@ import { readFile } from "node:fs/promises";
 import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { type DynamodbEngine, localAccount, startDynalite } from "../engines/dynamodb.ts";
-import { freePort } from "../engines/engine.ts";
-import { run } from "../tools.ts";
+import { freePort, run } from "../tools.ts";
 
 let engine: DynamodbEngine;
 
