@@ -108,6 +108,11 @@ export class Trial {
     if (wrongs.length > 0) throw new Wrong(wrongs.slice(0, 5).join("\n"));
   }
 
+  /** Fails the trial when a request failed. */
+  checkNoFailure({ failed, firstFailure }: History): void {
+    this.expect(failed === 0, `expected no failure, got ${failed}, the first of them: ${firstFailure}`);
+  }
+
   /** For controls: fails the trial unless the history shows numbers that were answered twice. */
   checkIsCaught(history: History): void {
     const found = history.wrongs().filter((wrong) => wrong.includes("answered twice"));
