@@ -169,17 +169,28 @@ export async function load(
   await Promise.all(lanes.flatMap((lane) => Array.from({ length: lane.depth }, () => caller(lane))));
 }
 
-/** Does the work on each item, a few at a time. */
+/**
+ * Does the work on each item, a few at a time. After a failure no more is begun, and what was begun is waited for: nothing
+ * goes on behind the back of the trial.
+ */
 export async function eachOf<T>(
   items: readonly T[],
   work: (item: T) => Promise<void>,
   atOnce = 4,
 ): Promise<void> {
-  const left = items.values();
+  const left = [...items];
   const worker = async () => {
-    for (const item of left) await work(item);
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      try {
+        await work(item);
+      } catch (error) {
+        left.length = 0;
+        throw error;
+      }
+    }
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  const ended = await Promise.allSettled(Array.from({ length: atOnce }, worker));
+  for (const end of ended) if (end.status === "rejected") throw end.reason;
 }
 
 /** The signal to end a load, from outside. */
