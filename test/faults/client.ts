@@ -8,6 +8,8 @@ export interface Answer {
   /** The number, for 200. */
   readonly number: number | undefined;
   readonly code: string | undefined;
+  /** What an error says; undefined when the connection broke. */
+  readonly detail: string | undefined;
   /** Whether an error says that it used up its number. */
   readonly isConsumed: boolean;
   /** Whether it ever had a connection: without one it took nothing for sure. */
@@ -40,7 +42,7 @@ export class Client {
   async take(counter: string, history: History): Promise<Answer> {
     const answer = await this.request("POST", counter);
     if (answer.number !== undefined) history.addAnswer(counter, answer.start, answer.end, answer.number);
-    else if (answer.isSent) history.addFailure(counter, answer.start, answer.end);
+    else if (answer.isSent) history.addFailure(counter, answer.start, answer.end, answer.detail);
     return answer;
   }
 
@@ -89,6 +91,7 @@ export class Client {
           status: undefined,
           number: undefined,
           code: undefined,
+          detail: undefined,
           isConsumed: false,
           isSent,
           start,
@@ -112,9 +115,9 @@ export class Client {
       const body = this.#received.slice(headEnd + 4, headEnd + 4 + length);
       at = headEnd + 4 + length;
       const { start, resolve } = pending.shift() as Pending;
-      const { bn, code, consumed } = JSON.parse(body);
+      const { bn, code, detail, consumed } = JSON.parse(body);
       const status = Number(head.slice(9, 12));
-      resolve({ status, number: bn, code, isConsumed: consumed === true, isSent: true, start, end });
+      resolve({ status, number: bn, code, detail, isConsumed: consumed === true, isSent: true, start, end });
     }
     this.#received = this.#received.slice(at);
   }

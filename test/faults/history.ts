@@ -25,6 +25,8 @@ export class History {
   /** How many numbers were answered. */
   answered = 0;
   failed = 0;
+  /** What the first failure was. */
+  firstFailure = "";
 
   addAnswer(counter: string, start: number, end: number, number: number): void {
     const { numbers, starts, ends } = this.#of(counter);
@@ -35,7 +37,8 @@ export class History {
   }
 
   /** An operation without an answer, or with an error: it may have taken a number. */
-  addFailure(counter: string, start: number, end: number): void {
+  addFailure(counter: string, start: number, end: number, reason = "a broken connection"): void {
+    this.firstFailure ||= reason;
     this.#of(counter).failures.push({ start, end });
     this.failed += 1;
   }

@@ -108,6 +108,11 @@ export class Trial {
     if (wrongs.length > 0) throw new Wrong(wrongs.slice(0, 5).join("\n"));
   }
 
+  /** Fails the trial when a request failed. */
+  checkNoFailure({ failed, firstFailure }: History): void {
+    this.expect(failed === 0, `expected no failure, got ${failed}, the first of them: ${firstFailure}`);
+  }
+
   /** For controls: fails the trial unless the history shows numbers that were answered twice. */
   checkIsCaught(history: History): void {
     const found = history.wrongs().filter((wrong) => wrong.includes("answered twice"));
@@ -164,17 +169,28 @@ export async function load(
   await Promise.all(lanes.flatMap((lane) => Array.from({ length: lane.depth }, () => caller(lane))));
 }
 
-/** Does the work on each item, a few at a time. */
+/**
+ * Does the work on each item, a few at a time. After a failure no more is begun, and what was begun is waited for: nothing
+ * goes on behind the back of the trial.
+ */
 export async function eachOf<T>(
   items: readonly T[],
   work: (item: T) => Promise<void>,
   atOnce = 4,
 ): Promise<void> {
-  const left = items.values();
+  const left = [...items];
   const worker = async () => {
-    for (const item of left) await work(item);
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      try {
+        await work(item);
+      } catch (error) {
+        left.length = 0;
+        throw error;
+      }
+    }
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  const ended = await Promise.allSettled(Array.from({ length: atOnce }, worker));
+  for (const end of ended) if (end.status === "rejected") throw end.reason;
 }
 
 /** The signal to end a load, from outside. */

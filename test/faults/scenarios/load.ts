@@ -35,7 +35,7 @@ export const loadScenarios: readonly Scenario[] = [
           const size = Math.min(left, 200_000);
           await load(lanes, { history, isOver: () => history.answered >= size });
           trial.check(history, { from: (counter) => last.get(counter) ?? 0 });
-          trial.expect(history.failed === 0, `expected no failure, got ${history.failed}`);
+          trial.checkNoFailure(history);
           for (const counter of history.counters) last.set(counter, history.last(counter));
           left -= history.answered;
         }
@@ -82,7 +82,7 @@ export const loadScenarios: readonly Scenario[] = [
       await Promise.all(clients.flatMap((client) => lanes.map((lane) => caller(client, lane))));
       trial.check(history);
       trial.count("counters", counters.length);
-      trial.expect(history.failed === 0, `expected no failure, got ${history.failed}`);
+      trial.checkNoFailure(history);
       const short = counters.find((counter) => history.last(counter) !== 2 * clients.length);
       trial.expect(short === undefined, `expected 8 numbers of each counter, but ${short} has others`);
     },
@@ -111,7 +111,7 @@ export const loadScenarios: readonly Scenario[] = [
       end();
       await loading;
       trial.check(history);
-      trial.expect(history.failed === 0, `expected no failure, got ${history.failed}`);
+      trial.checkNoFailure(history);
     },
   },
 ];

@@ -78,7 +78,7 @@ export const pauseScenarios: readonly Scenario[] = [
         async (what) => {
           const history = await pause(trial, storageDir, what);
           trial.check(history);
-          trial.expect(history.failed === 0, `expected no failure, got ${history.failed}`);
+          trial.checkNoFailure(history);
         },
         8,
       );
@@ -139,7 +139,7 @@ export const pauseScenarios: readonly Scenario[] = [
         end();
         await Promise.all([loading, all]);
         trial.check(history);
-        trial.expect(history.failed === 0, `expected no failure, got ${history.failed}`);
+        trial.checkNoFailure(history);
         trial.count("takeovers");
         await Promise.all(services.map((service) => service.kill()));
       }
