@@ -5,7 +5,7 @@ export default {
   testMatch: ["**/*.test.ts"],
   extensionsToTreatAsEsm: [".ts"],
   transform: { "^.+\\.ts$": ["@swc/jest", { jsc: { target: "es2022" }, module: { type: "es6" } }] },
-  testTimeout: 30_000,
+  testTimeout: 120_000,
   // Istanbul counts both ways of every `if` and every default, and files that no test loads; V8 counts neither.
   coverageProvider: "babel",
   collectCoverageFrom: ["src/counter/**/*.ts", "src/store/file/**/*.ts"],

@@ -15,6 +15,8 @@
  *  8. At rest each counter has one fence with one token, and its value file says the token's number.
  *  9. No call fails while nothing is made to fail.
  */
+// Loaded before anything is made to fail: a module that could not be read stays unreadable for the whole process.
+import "lmdb";
 import fs from "node:fs";
 import path from "node:path";
 import { expect, test } from "@jest/globals";
