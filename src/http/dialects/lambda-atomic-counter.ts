@@ -2,6 +2,7 @@ import express, { type Request, type Response, type Router } from "express";
 import type { Logger } from "pino";
 import { parsePlainName } from "../../counter/counter-name.ts";
 import type { Counters } from "../../counter/counters.ts";
+import { claimNumber } from "../claim-number.ts";
 import { createErrorHandler } from "../error-handler.ts";
 import { sendProblem, toProblem } from "../problem.ts";
 import { awaitBody } from "../read-body.ts";
@@ -28,7 +29,7 @@ export function createLambdaAtomicCounter(counters: Counters, { log }: { log: Lo
       send(res, 400, type, '{"error_code":"counter_not_specified"}');
       return;
     }
-    const value = await counters.increment(parsePlainName(counter));
+    const value = await claimNumber(req, res, counters, parsePlainName(counter));
     send(res, 200, type, JSON.stringify({ counter, new_value: value }));
   });
   router.use((_req, res) => sendUnknownPath(res));

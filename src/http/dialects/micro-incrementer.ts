@@ -3,6 +3,7 @@ import { type CounterName, parsePlainName, quote } from "../../counter/counter-n
 import type { Counters } from "../../counter/counters.ts";
 import { maxValue } from "../../counter/store.ts";
 import { allowOnly } from "../allow-only.ts";
+import { claimNumber } from "../claim-number.ts";
 import { HttpError } from "../problem.ts";
 import { awaitBody } from "../read-body.ts";
 import { jsonType, send } from "../send.ts";
@@ -32,16 +33,16 @@ export function createMicroIncrementer(
 
   router
     .route("/")
-    .get((_req, res) => increment(res, defaultName, 1))
+    .get((req, res) => increment(req, res, defaultName, 1))
     .head((_req, res) => peek(res, defaultName))
     .all(allowOnly("GET", "HEAD"));
   // One segment is a namespace to GET, and a number to POST and PUT.
   router
     .route("/:segment")
-    .get((req, res) => increment(res, parseNamespace(req.params.segment), 1))
+    .get((req, res) => increment(req, res, parseNamespace(req.params.segment), 1))
     .head((req, res) => peek(res, parseNamespace(req.params.segment)))
     .post((req, res) =>
-      withNumber(req, res, "Single", req.params.segment, (by) => increment(res, defaultName, by)),
+      withNumber(req, res, "Single", req.params.segment, (by) => increment(req, res, defaultName, by)),
     )
     .put((req, res) =>
       withNumber(req, res, "Single", req.params.segment, (value) => set(res, defaultName, value)),
@@ -51,7 +52,7 @@ export function createMicroIncrementer(
     .route("/:segment/:number")
     .post(async (req, res) => {
       const name = parseNamespace(req.params.segment);
-      await withNumber(req, res, "Second", req.params.number, (by) => increment(res, name, by));
+      await withNumber(req, res, "Second", req.params.number, (by) => increment(req, res, name, by));
     })
     .put(async (req, res) => {
       const name = parseNamespace(req.params.segment);
@@ -60,8 +61,8 @@ export function createMicroIncrementer(
     .all(allowOnly("POST", "PUT"));
   return router;
 
-  async function increment(res: Response, name: CounterName, by: number): Promise<void> {
-    const value = await counters.increment(name, { by });
+  async function increment(req: Request, res: Response, name: CounterName, by: number): Promise<void> {
+    const value = await claimNumber(req, res, counters, name, by);
     send(res, 200, jsonType, String(value));
     backUp();
   }

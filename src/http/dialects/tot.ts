@@ -4,6 +4,7 @@ import type { Counters } from "../../counter/counters.ts";
 import { CounterError } from "../../counter/errors.ts";
 import { maxValue } from "../../counter/store.ts";
 import { allowOnly } from "../allow-only.ts";
+import { claimNumber } from "../claim-number.ts";
 import { awaitBody, readBody } from "../read-body.ts";
 import { send, textType } from "../send.ts";
 
@@ -16,8 +17,8 @@ export function createTot(counters: Counters): Router {
   router
     .route(["/", "/*job"])
     // Bare, without a newline: `fmt.Fprintf(w, "%d", n)`.
-    .get(awaitBody, async ({ params }, res) => {
-      send(res, 200, textType, String(await counters.increment(parseJob(params))));
+    .get(awaitBody, async (req, res) => {
+      send(res, 200, textType, String(await claimNumber(req, res, counters, parseJob(req.params))));
     })
     .head(async ({ params }, res) => {
       send(res, 200, textType, String((await counters.peek(parseJob(params))) ?? 0));
