@@ -87,8 +87,11 @@ class RedisStore implements Store {
   readonly #waitReplicas: number;
   readonly #retentionMs: number;
   readonly #isCluster: boolean;
-  /** Why no command may be sent now; undefined while the connection is ready and its server was found good. */
-  #obstacle: string | undefined = unreachable;
+  /**
+   * Why no command may be sent now: one error for all who are refused meanwhile, so that the log says it once. Undefined
+   * while the connection is ready and its server was found good.
+   */
+  #obstacle: CounterError | undefined = unreachable();
   /** Counts connections: what one connection wrote, only the same one can wait for. */
   #connection = 0;
   #lastProblem: string | undefined;
@@ -117,7 +120,7 @@ class RedisStore implements Store {
       });
       this.#client.on("close", () => {
         this.#connection += 1;
-        this.#obstacle = unreachable;
+        this.#obstacle = unreachable();
       });
       this.#client.on("error", (error) => this.#report(error));
       // The client goes on trying after a failed attempt; why it failed was told by an event.
@@ -232,7 +235,7 @@ class RedisStore implements Store {
 
   async #end(): Promise<void> {
     await Promise.allSettled(this.#inHand);
-    this.#obstacle = "expected an open store, but it is closed";
+    this.#obstacle = unavailable("expected an open store, but it is closed");
     if (this.#client.status === "ready") await this.#client.quit().catch(() => undefined);
     this.#client.disconnect();
   }
@@ -311,7 +314,7 @@ class RedisStore implements Store {
    * @param consumes whether a call whose fate is unknown may have taken numbers
    */
   async #send<T>(call: () => Promise<T>, { consumes }: { consumes: boolean }): Promise<T> {
-    if (this.#obstacle !== undefined) throw new CounterError("store-unavailable", this.#obstacle);
+    if (this.#obstacle !== undefined) throw this.#obstacle;
     const sent = call();
     this.#inHand.add(sent);
     try {
@@ -345,8 +348,10 @@ class RedisStore implements Store {
     for (const risk of risks)
       this.#log.warn({ store: this.description }, `Redis may lose answered numbers: ${risk}`);
     if (risks.length > 0 && this.#requireDurable) {
-      this.#obstacle = `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${risks.join("; ")}`;
-      throw new Error(this.#obstacle);
+      this.#obstacle = unavailable(
+        `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${risks.join("; ")}`,
+      );
+      throw this.#obstacle;
     }
     if (this.#lastProblem !== undefined)
       this.#log.info({ store: this.description }, "Redis can be reached again");
@@ -367,7 +372,13 @@ class RedisStore implements Store {
   }
 }
 
-const unreachable = "expected a connection to Redis, but there is none now";
+function unreachable(): CounterError {
+  return unavailable("expected a connection to Redis, but there is none now");
+}
+
+function unavailable(message: string): CounterError {
+  return new CounterError("store-unavailable", message);
+}
 
 function isReply(error: unknown): error is Error {
   return error instanceof Error && error.name === "ReplyError";

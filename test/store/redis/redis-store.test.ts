@@ -386,6 +386,13 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
       expect(refusal.message).toMatch(expected);
     });
 
+    test("refuses all callers of one outage with one error, so that the log says it once", async () => {
+      const store = await open({ url: `redis://127.0.0.1:${await freePort()}` });
+      const error = await rejection(take(store, newCounter()));
+      expect(error).toMatchObject({ code: "store-unavailable", consumed: false });
+      expect(await rejection(store.check())).toBe(error);
+    });
+
     test("refuses to work with a server that came later and is not durable", async () => {
       const port = await freePort();
       const context = silentContext();
