@@ -15,16 +15,19 @@ interface Job {
 const template = parse(await readFile("integrations/gitlab/build-number.yml", "utf8"));
 const job = template["build-number"] as Job;
 
+let pipelines = 0;
+
 /** Runs the job's script as GitLab's runner does (a POSIX shell that stops at an error), and reads its dotenv report. */
 describeClient("the GitLab job", [], async ({ server, uuid, caFile }) => {
   const dir = await mkdtemp(join(tmpdir(), "gitlab-"));
+  pipelines += 1;
   const { code, stdout, stderr } = await run("sh", ["-e", "-c", job.script.join("\n")], {
     cwd: dir,
     env: {
       PATH,
       CURL_CA_BUNDLE: caFile,
       CI_SERVER_HOST: "gitlab.com",
-      CI_PIPELINE_ID: "4711",
+      CI_PIPELINE_ID: String(pipelines),
       BUILDNUMBER_SERVER: server,
       BUILDNUMBER_UUID: uuid,
     },

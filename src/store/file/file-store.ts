@@ -568,6 +568,8 @@ function irrevocably<T>(take: () => T): T {
 
 const forbidden = new Set<string | undefined>([
   "EACCES",
+  // A value file that is a link to nowhere: a missing one is told otherwise.
+  "ENOENT",
   "EPERM",
   "EISDIR",
   "ENOTDIR",

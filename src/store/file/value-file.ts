@@ -68,7 +68,8 @@ function readStart(path: string): string | undefined {
   try {
     fd = openValueFile(path);
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
+    // A link that leads nowhere is no missing file: the number may be on a disk that is not mounted.
+    if (errnoOf(error) === "ENOENT" && !fs.lstatSync(path, { throwIfNoEntry: false })) return undefined;
     throw error;
   }
   try {

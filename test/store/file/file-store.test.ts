@@ -363,6 +363,7 @@ describe("files deleted, copied and edited by hand", () => {
     ["a directory", (file) => fs.mkdirSync(file), /EISDIR/],
     ["a FIFO", (file) => execFileSync("mkfifo", [file]), /ESPIPE/],
     ["a link to itself", (file) => fs.symlinkSync(file, file), /ELOOP/],
+    ["a link that leads nowhere", (file) => fs.symlinkSync("/nowhere/41", file), /ENOENT/],
   ];
   test.each(things)(
     "%s in the place of a value file refuses, with and without a fence",
