@@ -37,7 +37,7 @@ import {
   type TableUse,
 } from "./dynamodb-errors.ts";
 import { DynamodbRecords } from "./dynamodb-records.ts";
-import { ensureTable } from "./dynamodb-table.ts";
+import { ensureTable, type TableDefinition } from "./dynamodb-table.ts";
 
 export interface DynamodbStoreOptions
   extends Omit<DynamodbClientOptions, "maxAttempts">,
@@ -135,23 +135,22 @@ class DynamodbStore implements Store {
     try {
       await this.#prepareOnce();
     } catch (error) {
-      if (
-        isMisconfigured(error as Error) ||
-        (error instanceof CounterError && isMisconfigured(error.cause as Error))
-      ) {
-        throw this.#explain(error as Error, false, this.#use);
-      }
+      if (needsChange(error as CounterError)) throw error;
       this.#log.warn({ store: this.description, err: error }, "expected DynamoDB to answer, but it does not");
       if (!this.#isPrepared) void this.#prepareLater();
     }
   }
 
+  /** @throws CounterError `store-unavailable` */
   async #prepareOnce(): Promise<void> {
     if (this.#createTable) {
-      await ensureTable(this.#client, {
+      const definition = {
         TableName: this.#table,
         AttributeDefinitions: [{ AttributeName: this.#keyAttribute, AttributeType: "S" }],
         KeySchema: [{ AttributeName: this.#keyAttribute, KeyType: "HASH" }],
+      } satisfies TableDefinition;
+      await ensureTable(this.#client, definition, { deadlineMs: this.#deadlineMs }).catch((error: Error) => {
+        throw this.#explain(error, false, this.#use);
       });
       await this.#createRecords();
     }
@@ -162,7 +161,7 @@ class DynamodbStore implements Store {
   /** Whatever is wrong with the table of records is no matter of plain requests. */
   async #createRecords(): Promise<void> {
     try {
-      await this.#records.create();
+      await this.#records.create({ deadlineMs: this.#deadlineMs });
     } catch (error) {
       // Local engines do not know the expiry of items: the records stay there, and are not shown.
       if ((error as Error).name === "UnknownOperationException") return;
@@ -182,12 +181,9 @@ class DynamodbStore implements Store {
         await this.#prepareOnce();
         this.#log.info({ store: this.description }, "DynamoDB answers again");
       } catch (error) {
-        if (isMisconfigured(error as Error)) {
-          this.#log.error(
-            { store: this.description, err: error },
-            this.#explain(error as Error, false, this.#use).message,
-          );
-        }
+        const { message } = error as CounterError;
+        if (needsChange(error as CounterError))
+          this.#log.error({ store: this.description, err: error }, message);
       }
     }
   }
@@ -466,6 +462,11 @@ class DynamodbStore implements Store {
       `expected to be the only one at the counter once in ${maxRaces} times`,
     );
   }
+}
+
+/** Whether the failure is one that only somebody's change can end. */
+function needsChange({ cause }: CounterError): boolean {
+  return cause instanceof Error && isMisconfigured(cause);
 }
 
 function checkName(name: CounterName): void {
