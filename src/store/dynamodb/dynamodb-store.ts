@@ -102,6 +102,8 @@ class DynamodbStore implements Store {
   readonly #createTable: boolean;
   /** Set once the table is there, or not ours to create. */
   #isPrepared = false;
+  /** The refusal until then: one for all, so that the log says it once. */
+  readonly #notPrepared: CounterError;
   readonly #closed = new AbortController();
   readonly #inHand = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
@@ -128,6 +130,10 @@ class DynamodbStore implements Store {
     this.#createTable = options.createTable ?? false;
     const where = options.endpoint ?? options.region ?? "the default region";
     this.description = `DynamoDB table ${this.#table} at ${where}`;
+    this.#notPrepared = new CounterError(
+      "store-unavailable",
+      `expected the table "${this.#table}", but DynamoDB does not answer yet`,
+    );
   }
 
   /** Makes the table ready; when the engine does not answer, goes on trying behind the scenes. */
@@ -407,12 +413,7 @@ class DynamodbStore implements Store {
   ): Promise<T> {
     if (this.#closed.signal.aborted)
       throw new CounterError("store-unavailable", "expected an open store, but it is closed");
-    if (!this.#isPrepared) {
-      throw new CounterError(
-        "store-unavailable",
-        `expected the table "${this.#table}", but DynamoDB does not answer yet`,
-      );
-    }
+    if (!this.#isPrepared) throw this.#notPrepared;
     const sent = this.#attempt(request, options);
     this.#inHand.add(sent);
     try {

@@ -313,7 +313,9 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
       expect(context.lines).toEqual([
         { level: "warn", message: "expected DynamoDB to answer, but it does not" },
       ]);
-      expect(await rejection(store.check())).toMatchObject({ code: "store-unavailable", consumed: false });
+      const refusal = await rejection(store.check());
+      expect(refusal).toMatchObject({ code: "store-unavailable", consumed: false });
+      expect(await rejection(take(store, newCounter()))).toBe(refusal);
       const late = await FaultProxy.open(engine.port, Number(new URL(endpoint).port));
       ends.push(() => late.close());
       await answersLater(store);
