@@ -18,6 +18,11 @@ import type {
  */
 export class OpeningStore implements Store {
   #store: Store | undefined;
+  /** One for all who come too early, so that the log says it once. */
+  readonly #refusal = new CounterError(
+    "store-unavailable",
+    "expected an open store, but it is still being opened",
+  );
   #isClosed = false;
 
   get description(): string {
@@ -70,6 +75,6 @@ export class OpeningStore implements Store {
 
   #open(): Store {
     if (this.#store) return this.#store;
-    throw new CounterError("store-unavailable", "expected an open store, but it is still being opened");
+    throw this.#refusal;
   }
 }

@@ -78,7 +78,7 @@ function findRemedy(error: SdkError, use?: TableUse): string | undefined {
     case "CredentialsProviderError":
       return "expected AWS credentials, but there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role (an engine of your own takes any)";
     case "AccessDeniedException":
-      return `expected the right to use the table "${use?.table}": grant ${use?.rights} on it`;
+      return `expected the right to use the table "${use?.table}": grant ${use?.rights} on it (to create it, dynamodb:DescribeTable and dynamodb:CreateTable too)`;
     case "UnrecognizedClientException":
     case "InvalidSignatureException":
     case "ExpiredTokenException":

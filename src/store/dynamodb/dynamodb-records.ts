@@ -24,7 +24,7 @@ import {
 } from "../../counter/store.ts";
 import { searchRecords } from "../search-records.ts";
 import { isConditionFailure, type TableUse } from "./dynamodb-errors.ts";
-import { ensureTable } from "./dynamodb-table.ts";
+import { ensureTable, type TableDefinition } from "./dynamodb-table.ts";
 
 /** How the store sends a request: within the deadline, and again where that is allowed. */
 export type Send = <T>(
@@ -91,10 +91,11 @@ export class DynamodbRecords {
   /**
    * Creates the table if there is none, and has DynamoDB delete what has expired.
    *
+   * @param deadlineMs after how long one request gives up, in milliseconds
    * @throws what the SDK throws
    */
-  async create(): Promise<void> {
-    const isCreated = await ensureTable(this.#client, {
+  async create({ deadlineMs }: { deadlineMs: number }): Promise<void> {
+    const definition = {
       TableName: this.#table,
       AttributeDefinitions: [
         { AttributeName: "counter", AttributeType: "S" },
@@ -115,11 +116,13 @@ export class DynamodbRecords {
           Projection: { ProjectionType: "ALL" },
         },
       ],
-    });
+    } satisfies TableDefinition;
+    const isCreated = await ensureTable(this.#client, definition, { deadlineMs });
     if (!isCreated) return;
     const specification = { Enabled: true, AttributeName: "expires" };
     await this.#client.send(
       new UpdateTimeToLiveCommand({ TableName: this.#table, TimeToLiveSpecification: specification }),
+      { abortSignal: AbortSignal.timeout(deadlineMs) },
     );
   }
 

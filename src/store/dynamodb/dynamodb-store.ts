@@ -37,7 +37,7 @@ import {
   type TableUse,
 } from "./dynamodb-errors.ts";
 import { DynamodbRecords } from "./dynamodb-records.ts";
-import { ensureTable } from "./dynamodb-table.ts";
+import { ensureTable, type TableDefinition } from "./dynamodb-table.ts";
 
 export interface DynamodbStoreOptions
   extends Omit<DynamodbClientOptions, "maxAttempts">,
@@ -102,6 +102,8 @@ class DynamodbStore implements Store {
   readonly #createTable: boolean;
   /** Set once the table is there, or not ours to create. */
   #isPrepared = false;
+  /** The refusal until then: one for all, so that the log says it once. */
+  readonly #notPrepared: CounterError;
   readonly #closed = new AbortController();
   readonly #inHand = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
@@ -128,6 +130,10 @@ class DynamodbStore implements Store {
     this.#createTable = options.createTable ?? false;
     const where = options.endpoint ?? options.region ?? "the default region";
     this.description = `DynamoDB table ${this.#table} at ${where}`;
+    this.#notPrepared = new CounterError(
+      "store-unavailable",
+      `expected the table "${this.#table}", but DynamoDB does not answer yet`,
+    );
   }
 
   /** Makes the table ready; when the engine does not answer, goes on trying behind the scenes. */
@@ -135,23 +141,22 @@ class DynamodbStore implements Store {
     try {
       await this.#prepareOnce();
     } catch (error) {
-      if (
-        isMisconfigured(error as Error) ||
-        (error instanceof CounterError && isMisconfigured(error.cause as Error))
-      ) {
-        throw this.#explain(error as Error, false, this.#use);
-      }
+      if (needsChange(error as CounterError)) throw error;
       this.#log.warn({ store: this.description, err: error }, "expected DynamoDB to answer, but it does not");
       if (!this.#isPrepared) void this.#prepareLater();
     }
   }
 
+  /** @throws CounterError `store-unavailable` */
   async #prepareOnce(): Promise<void> {
     if (this.#createTable) {
-      await ensureTable(this.#client, {
+      const definition = {
         TableName: this.#table,
         AttributeDefinitions: [{ AttributeName: this.#keyAttribute, AttributeType: "S" }],
         KeySchema: [{ AttributeName: this.#keyAttribute, KeyType: "HASH" }],
+      } satisfies TableDefinition;
+      await ensureTable(this.#client, definition, { deadlineMs: this.#deadlineMs }).catch((error: Error) => {
+        throw this.#explain(error, false, this.#use);
       });
       await this.#createRecords();
     }
@@ -162,7 +167,7 @@ class DynamodbStore implements Store {
   /** Whatever is wrong with the table of records is no matter of plain requests. */
   async #createRecords(): Promise<void> {
     try {
-      await this.#records.create();
+      await this.#records.create({ deadlineMs: this.#deadlineMs });
     } catch (error) {
       // Local engines do not know the expiry of items: the records stay there, and are not shown.
       if ((error as Error).name === "UnknownOperationException") return;
@@ -182,12 +187,9 @@ class DynamodbStore implements Store {
         await this.#prepareOnce();
         this.#log.info({ store: this.description }, "DynamoDB answers again");
       } catch (error) {
-        if (isMisconfigured(error as Error)) {
-          this.#log.error(
-            { store: this.description, err: error },
-            this.#explain(error as Error, false, this.#use).message,
-          );
-        }
+        const { message } = error as CounterError;
+        if (needsChange(error as CounterError))
+          this.#log.error({ store: this.description, err: error }, message);
       }
     }
   }
@@ -411,12 +413,7 @@ class DynamodbStore implements Store {
   ): Promise<T> {
     if (this.#closed.signal.aborted)
       throw new CounterError("store-unavailable", "expected an open store, but it is closed");
-    if (!this.#isPrepared) {
-      throw new CounterError(
-        "store-unavailable",
-        `expected the table "${this.#table}", but DynamoDB does not answer yet`,
-      );
-    }
+    if (!this.#isPrepared) throw this.#notPrepared;
     const sent = this.#attempt(request, options);
     this.#inHand.add(sent);
     try {
@@ -466,6 +463,11 @@ class DynamodbStore implements Store {
       `expected to be the only one at the counter once in ${maxRaces} times`,
     );
   }
+}
+
+/** Whether the failure is one that only somebody's change can end. */
+function needsChange({ cause }: CounterError): boolean {
+  return cause instanceof Error && isMisconfigured(cause);
 }
 
 function checkName(name: CounterName): void {

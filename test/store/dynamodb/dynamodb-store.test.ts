@@ -313,11 +313,38 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
       expect(context.lines).toEqual([
         { level: "warn", message: "expected DynamoDB to answer, but it does not" },
       ]);
-      expect(await rejection(store.check())).toMatchObject({ code: "store-unavailable", consumed: false });
+      const refusal = await rejection(store.check());
+      expect(refusal).toMatchObject({ code: "store-unavailable", consumed: false });
+      expect(await rejection(take(store, newCounter()))).toBe(refusal);
       const late = await FaultProxy.open(engine.port, Number(new URL(endpoint).port));
       ends.push(() => late.close());
       await answersLater(store);
       expect(await take(store, newCounter())).toBe(1);
+    });
+
+    test("opens while an engine stalls, and creates the table on a connection that does not", async () => {
+      const proxy = await openProxy();
+      proxy.faults.isStalled = true;
+      const table = "Stalled";
+      const store = await open({ endpoint: `http://127.0.0.1:${proxy.port}`, table, deadlineMs: 300 });
+      expect(await rejection(store.check())).toMatchObject({ code: "store-unavailable", consumed: false });
+      // What was held back stays so: only new requests get through.
+      proxy.faults.isStalled = false;
+      await answersLater(store);
+      expect(await take(store, newCounter())).toBe(1);
+    });
+
+    test("says what has to be changed when the engine comes later", async () => {
+      const port = await freePort();
+      const context = silentContext();
+      await open({ endpoint: `http://127.0.0.1:${port}`, keyAttribute: "key" }, context);
+      const late = await FaultProxy.open(engine.port, port);
+      ends.push(() => late.close());
+      await untilTrue(() => context.lines.some(({ level }) => level === "error"));
+      expect(context.lines).toContainEqual({
+        level: "error",
+        message: expect.stringMatching(/DYNAMODB_KEY_ATTRIBUTE/),
+      });
     });
 
     test("refuses without consuming when nobody listens", async () => {
