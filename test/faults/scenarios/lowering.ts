@@ -67,6 +67,7 @@ export const loweringScenarios: readonly Scenario[] = [
   },
   {
     name: "lowering-late-writer",
+    isHanging: true,
     about:
       "a process stopped at every step of a commit, and woken after a lowering: no number of before comes back",
     async run(trial) {
