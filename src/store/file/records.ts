@@ -45,7 +45,7 @@ import {
   type RetentionOptions,
 } from "../../counter/store.ts";
 import { searchRecords } from "../search-records.ts";
-import { storeError, sync, syncDirectory } from "./io.ts";
+import { closeQuietly, storeError, sync, syncDirectory } from "./io.ts";
 
 const formatVersion = 1;
 /** What LMDB's data files begin with, and the version of their layout. */
@@ -328,7 +328,7 @@ export class Records {
       if (this.#retentionMs > 0) this.#sweepAfter(0);
       return { ...env, fd };
     } catch (error) {
-      if (fd !== undefined) fs.closeSync(fd);
+      if (fd !== undefined) closeQuietly(fd);
       await root.close();
       throw error;
     }
@@ -343,7 +343,7 @@ export class Records {
       const env = await opening?.catch(() => undefined);
       if (!env) return;
       await env.root.close();
-      fs.closeSync(env.fd);
+      closeQuietly(env.fd);
     });
     return this.#closing;
   }
@@ -403,7 +403,7 @@ function isDatabase(file: string): boolean {
       meta.readUInt32LE(28) === lmdbVersion;
     return isMeta(0) && isMeta(meta.readUInt32LE(48));
   } finally {
-    fs.closeSync(fd);
+    closeQuietly(fd);
   }
 }
 
