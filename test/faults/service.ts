@@ -3,6 +3,7 @@ import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Plan } from "./preload.ts";
 
@@ -83,6 +84,18 @@ export class Service {
     const counted = once(this.child, "message");
     this.child.send(plan);
     return (await counted)[0];
+  }
+
+  /** Ends its plan, and wakes it where that has stopped it: before its answer, or at a later step than that took. */
+  async wake(): Promise<void> {
+    let isDisarmed = false;
+    const disarmed = this.arm({}).then(() => {
+      isDisarmed = true;
+    });
+    while (!isDisarmed) {
+      this.signal("SIGCONT");
+      await Promise.race([disarmed, sleep(5)]);
+    }
   }
 
   signal(signal: NodeJS.Signals): void {

@@ -12,8 +12,6 @@ import { Service, type ServiceOptions } from "./service.ts";
 export type Figures = Record<string, number>;
 
 export interface Scenario {
-  /** Known to hang now and then, which is to be cleared up: runs only when asked for by its name. */
-  readonly isHanging?: true;
   readonly name: string;
   /** One line: the fault, and what has to hold. */
   readonly about: string;
