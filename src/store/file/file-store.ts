@@ -214,13 +214,13 @@ class FileStore implements Store {
         name,
         claims.flatMap(({ key }) => key ?? []),
       );
+      const isKnown = ({ key }: Claim) => key !== undefined && found.known.has(key);
+      if (claims.every(isKnown)) return allocate(0, claims, found.known).outcomes;
+      this.#records.checkWritable();
     } catch (error) {
       return refuseRecorded(claims, error as CounterError, (plain) => this.#take(name, plain, create));
     }
     const { known, lowered } = found;
-    const isAllKnown = claims.every(({ key }) => key !== undefined && known.has(key));
-    if (isAllKnown) return allocate(0, claims, known).outcomes;
-
     const outcomes = await this.#take(name, claims, create, known);
     const fresh = outcomes.flatMap((outcome) =>
       "record" in outcome && outcome.record && !outcome.isReplay ? [outcome.record] : [],

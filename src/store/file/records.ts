@@ -26,10 +26,13 @@
  *
  * Whoever finds the note removes first, so a claim that began after 1 makes 2 start again. A claim that began before 1,
  * and writes its record late, finds another version than it began with, and is refused.
+ *
+ * Of the processes that share the directory one at a time may write. A dead one is seen to be dead, but one that is
+ * stopped in its transaction keeps all others out. So transactions are asked for in the thread pool, and given up after a
+ * while; until they end after all, whatever would have to write is refused at once, and plain claims go on.
  */
 import fs from "node:fs";
 import path from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { getSystemErrorName } from "node:util";
 import type { Database, RootDatabase } from "lmdb";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
@@ -55,6 +58,8 @@ const lmdbVersion = 2;
 const sliceRecords = 1_000;
 /** How often old records are looked for. */
 const sweepMs = 60_000;
+/** How long a call waits for its transactions. Far longer than they take. */
+const mostWaitMs = 5_000;
 /** How often a lowering starts again because claims came between. Far more than was ever needed. */
 const mostTries = 100;
 
@@ -102,6 +107,8 @@ export class Records {
   /** How many calls work on the environment, and whether one of them failed. */
   #users = 0;
   #isBroken = false;
+  /** How many calls were given up, and have not ended yet. */
+  #stuck = 0;
   #isClosed = false;
   #sweepTimer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
@@ -129,6 +136,15 @@ export class Records {
       if (known.size > 0) await this.#flush(env);
       return { known, lowered };
     });
+  }
+
+  /**
+   * To be called before numbers are taken for new records.
+   *
+   * @throws CounterError `store-unavailable` while nothing can be written
+   */
+  checkWritable(): void {
+    if (this.#stuck > 0) throw stuckError();
   }
 
   /**
@@ -221,19 +237,19 @@ export class Records {
    * @throws CounterError `store-unavailable`, `store-full`; what `move` throws
    */
   lower(name: CounterName, to: number, move: () => boolean): Promise<boolean> {
-    return this.#use(name, async (env, counter) => {
+    return this.#use(name, async (env, counter, isGivenUp) => {
+      this.checkWritable();
       const { root, lowerings } = env;
       for (let tries = 0; tries < mostTries; tries += 1) {
         const version = ((await settled(env, counter)) ?? 0) + 1;
-        if (!announce(env, counter, to, version)) continue;
-        const isMoved = root.transactionSync(() => {
+        if (!(await announce(env, counter, to, version))) continue;
+        const isMoved = await root.transaction(() => {
           const entry = lowerings.getEntry(counter);
-          const stands = entry?.version === version && entry.value.to === to;
-          return stands ? move() : undefined;
+          if (entry?.version !== version || entry.value.to !== to) return undefined;
+          if (!isGivenUp() && move()) return true;
+          void lowerings.put(counter, { to: nowhere }, version);
+          return false;
         });
-        if (isMoved === false) {
-          await lowerings.ifVersion(counter, version, () => lowerings.put(counter, { to: nowhere }, version));
-        }
         if (isMoved !== undefined) return isMoved;
       }
       throw new CounterError(
@@ -267,16 +283,35 @@ export class Records {
     await this.#syncs.add(fd, undefined);
   }
 
-  /** Does work for one counter, whose name is spelled without characters that LMDB's keys cannot have. */
+  /**
+   * Does work for one counter, whose name is spelled without characters that LMDB's keys cannot have. Work that takes too
+   * long is given up, and may look whether it is.
+   */
   async #use<T>(
     name: CounterName,
-    work: (env: Environment, counter: string) => Promise<T>,
+    work: (env: Environment, counter: string, isGivenUp: () => boolean) => Promise<T>,
     { consumed = false } = {},
   ): Promise<T> {
+    let isGivenUp = false;
+    const working = this.#inEnvironment((env) => work(env, encodeURIComponent(name), () => isGivenUp));
+    let timer: NodeJS.Timeout | undefined;
+    const giveUp = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        isGivenUp = true;
+        this.#stuck += 1;
+        const end = () => {
+          this.#stuck -= 1;
+        };
+        working.then(end, end);
+        reject(stuckError());
+      }, mostWaitMs);
+    });
     try {
-      return await this.#inEnvironment((env) => work(env, encodeURIComponent(name)));
+      return await Promise.race([working, giveUp]);
     } catch (error) {
       throw toCounterError(error, consumed);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -469,7 +504,7 @@ async function settled(
     root.resetReadTxn();
     const seen = lowerings.getEntry(counter);
     if (seen === undefined || seen.value.to === nowhere) return seen?.version;
-    root.transactionSync(() => {
+    await root.transaction(() => {
       const { value, version } = lowerings.getEntry(counter) as { value: Lowering; version: number };
       const start: [string, number] = [counter, maxValue];
       const end: [string, number] = [counter, value.to];
@@ -477,25 +512,36 @@ async function settled(
         records.getRange({ start, end, reverse: true, limit: sliceRecords, versions: true }),
       );
       for (const { key, value: stored, version: atMs } of above) {
-        records.removeSync(key);
-        times.removeSync([atMs as number, ...key]);
-        if (stored.key !== undefined) keys.removeSync([counter, stored.key]);
+        void records.remove(key);
+        void times.remove([atMs as number, ...key]);
+        if (stored.key !== undefined) void keys.remove([counter, stored.key]);
       }
-      if (above.length < sliceRecords) lowerings.putSync(counter, { to: nowhere }, version);
+      if (above.length < sliceRecords) void lowerings.put(counter, { to: nowhere }, version);
     });
-    await setImmediate();
   }
 }
 
 /** Notes that a counter is about to be lowered. False when another note stands. */
-function announce({ root, lowerings }: Environment, counter: string, to: number, version: number): boolean {
-  return root.transactionSync(() => {
+function announce(
+  { root, lowerings }: Environment,
+  counter: string,
+  to: number,
+  version: number,
+): Promise<boolean> {
+  return root.transaction(() => {
     const entry = lowerings.getEntry(counter);
     const { value, version: before } = entry ?? { value: { to: nowhere }, version: 0 };
     if (value.to !== nowhere || before !== version - 1) return false;
-    lowerings.putSync(counter, { to }, version);
+    void lowerings.put(counter, { to }, version);
     return true;
   });
+}
+
+function stuckError(): CounterError {
+  return new CounterError(
+    "store-unavailable",
+    `expected to use .records within ${mostWaitMs} ms; a process that shares it may be stopped while it writes`,
+  );
 }
 
 /** What a failure of the database means for a caller; its own text may hold a path, and stays in `cause`. */

@@ -20,10 +20,10 @@ jest.unstable_mockModule("lmdb", () => ({
   ...lmdb,
   open: (...options: Parameters<typeof lmdb.open>) => {
     const root = lmdb.open(...options);
-    const transactionSync = root.transactionSync.bind(root);
-    root.transactionSync = (...call) => {
+    const transaction = root.transaction.bind(root);
+    root.transaction = (...call) => {
       before("lower");
-      return transactionSync(...call);
+      return transaction(...call);
     };
     const openDB = root.openDB.bind(root) as (name: string, options: object) => lmdb.Database;
     root.openDB = ((name: string, options: object) => {
@@ -226,6 +226,16 @@ describe(".records", () => {
   });
 
   const isRoot = process.geteuid?.() === 0;
+  test("that fails with the number of a system's error is told by its name", async () => {
+    const { store } = await openStore(makeDirectory());
+    doBefore("write", () => {
+      throw Object.assign(new Error("No space left on device"), { code: 28 });
+    });
+    expect(await claim(store, newCounter(), keyed("a"))).toMatchObject([
+      { error: { code: "store-full", consumed: true, cause: { code: "ENOSPC" } } },
+    ]);
+  });
+
   // In a process of its own: LMDB writes such a failure to stderr as well.
   (isRoot ? test : test.skip)(
     "on a full disk refuses new keys, and takes them again when there is room",
@@ -259,6 +269,47 @@ describe(".records", () => {
       expect(numbers).toEqual({ replayed: 1, last: answered, fresh: plain + 1 });
     },
   );
+
+  test("that a stopped process keeps from being written refuses what is new, and nothing else, until it goes on", async () => {
+    const root = makeDirectory();
+    const counter = newCounter();
+    const lowered = newCounter();
+    const { store } = await openStore(root);
+    await claim(store, counter, keyed("a"));
+    await claim(store, lowered, keyed("b"), keyed("c"));
+    const script = `
+      import { open } from "lmdb";
+      const env = open(${JSON.stringify(recordsPath(root))}, { overlappingSync: false, maxDbs: 8 });
+      env.transactionSync(() => process.kill(process.pid, "SIGSTOP"));`;
+    const running = runScript(script, root, counter);
+    const { child } = running;
+    running.catch(() => {});
+    afterThisTest(() => void child.kill("SIGKILL"));
+    await untilTrue(() => /\) T/.test(fs.readFileSync(`/proc/${child.pid}/stat`, "utf8")));
+    const refused = { code: "store-unavailable", message: expect.stringContaining("may be stopped") };
+    const calls = [
+      claim(store, counter, keyed("x"), { by: 1 }),
+      store.set(lowered, 1, { force: true }).catch((error) => error),
+    ];
+    const other = newCounter();
+    expect(await take(store, other)).toBe(1);
+    expect(await Promise.all(calls)).toMatchObject([
+      [{ error: { ...refused, consumed: true } }, { value: 3 }],
+      { ...refused, consumed: false },
+    ]);
+    expect(await claim(store, counter, keyed("y"), { by: 1 })).toMatchObject([
+      { error: { ...refused, consumed: false } },
+      { value: 4 },
+    ]);
+    expect(await rejection(store.set(lowered, 1, { force: true }))).toMatchObject(refused);
+    expect(await numberOf(store, counter, "a")).toBe(1);
+    child.kill("SIGCONT");
+    await untilTrue(async () => (await numberOf(store, counter, "z").catch(() => 0)) === 5);
+    expect(await numberOf(store, counter, "x")).toBe(2);
+    // The lowering was given up for good: it does not come late.
+    expect(await store.peek(lowered)).toBe(2);
+    expect(await numberOf(store, lowered, "c")).toBe(2);
+  });
 
   test("loses nothing that was answered to kill -9", async () => {
     const root = makeDirectory();
