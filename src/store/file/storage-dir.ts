@@ -29,10 +29,8 @@ export async function openStorageDir(storageDir: string): Promise<StorageDir> {
   const root = path.resolve(storageDir);
   let directory: StorageDir | undefined;
   try {
-    const first = fs.mkdirSync(root, { recursive: true });
-    for (let made = first && root; made?.startsWith(first as string); made = path.dirname(made)) {
-      await syncDirectory(path.dirname(made));
-    }
+    await makeDirectory(root);
+    for (const own of [".fence", ".new"]) await makeDirectory(path.join(root, own));
     directory = new StorageDir(root);
     await sync(directory.rootFd);
     await directory.prove();
@@ -41,12 +39,31 @@ export async function openStorageDir(storageDir: string): Promise<StorageDir> {
     directory?.close();
     const code = errnoOf(error);
     throw new Error(
-      code === "EEXIST" || code === "ENOTDIR"
+      code === "ENOTDIR"
         ? `expected STORAGE_DIR to be a directory, but ${(error as NodeJS.ErrnoException).path} is a file or lies below one`
         : `expected STORAGE_DIR to be a directory that can be written, renamed in and synced, but ${root} is not: ${code}`,
       { cause: error },
     );
   }
+}
+
+/**
+ * Makes a directory that is missing, and those above it, durably. Level by level: Node's own way does not end where the
+ * system makes nothing below a directory that is there, as in /proc.
+ */
+async function makeDirectory(directory: string): Promise<void> {
+  const standing = fs.statSync(directory, { throwIfNoEntry: false });
+  if (standing?.isDirectory()) return;
+  if (standing) throw Object.assign(new Error("not a directory"), { code: "ENOTDIR", path: directory });
+  const parent = path.dirname(directory);
+  await makeDirectory(parent);
+  try {
+    fs.mkdirSync(directory);
+  } catch (error) {
+    // Another process was faster.
+    if (errnoOf(error) !== "EEXIST") throw error;
+  }
+  await syncDirectory(parent);
 }
 
 export class StorageDir {
@@ -61,7 +78,6 @@ export class StorageDir {
     this.root = root;
     this.fences = path.join(root, ".fence");
     this.nursery = path.join(root, ".new");
-    for (const directory of [this.fences, this.nursery]) fs.mkdirSync(directory, { recursive: true });
     this.rootFd = openDirectory(this.root);
     this.fencesFd = openDirectory(this.fences);
   }

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "@jest/globals";
@@ -70,6 +71,22 @@ describe("opening", () => {
         `expected STORAGE_DIR to be a directory, but ${named} is a file or lies below one`,
       );
     }
+  });
+
+  const isLinux = process.platform === "linux";
+  (isLinux ? test : test.skip)("refuses a place where the system makes no directories", async () => {
+    expect((await rejection(openStorageDir("/proc/data/deep"))).message).toContain(
+      "but /proc/data/deep is not: ENOENT",
+    );
+    expect((await rejection(openStorageDir("/proc"))).message).toContain("but /proc is not: ENOENT");
+  });
+
+  test("goes on when another process makes the same at the same time", async () => {
+    const root = path.join(makeDirectory(), "data");
+    failWith(({ method, args }) => {
+      if (method === "mkdirSync" && args[0] === root && !fs.existsSync(root)) execFileSync("mkdir", [root]);
+    });
+    await open(root);
   });
 
   test("refuses in one sentence a directory that may not be written", async () => {
