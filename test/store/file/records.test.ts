@@ -170,7 +170,7 @@ describe(".records", () => {
   test("that may not be written is refused", async () => {
     const root = makeDirectory();
     fs.chmodSync(root, 0o777);
-    fs.mkdirSync(recordsPath(root), { mode: 0o755 });
+    fs.mkdirSync(recordsPath(root), { mode: 0o555 });
     await asNobody(async () => {
       const { store } = await openStore(root);
       expect(await rejection(claim(store, newCounter(), keyed("a")))).toMatchObject({
