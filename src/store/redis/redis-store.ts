@@ -36,6 +36,7 @@ import {
   readScript,
   type Script,
   setScript,
+  settleScript,
 } from "./redis-scripts.ts";
 
 export interface RedisStoreOptions extends Partial<RetentionOptions> {
@@ -151,11 +152,14 @@ class RedisStore implements Store {
   async #commitRecorded(key: string, claims: readonly Claim[], create: boolean): Promise<Outcome[]> {
     const own = this.#ownKeys(key);
     const confirms = this.#waitReplicas > 0;
-    const [state, value, now, ...texts] = await this.#write(
-      keyedCommitScript,
-      [key, own.keys, own.records],
-      keyedCommitArguments(claims, { create, retentionMs: this.#retentionMs, confirms }),
-    );
+    const keys = [key, own.keys, own.records];
+    const args = keyedCommitArguments(claims, { create, retentionMs: this.#retentionMs, confirms });
+    let reply = await this.#write(keyedCommitScript, keys, args);
+    while (reply[0] === "lowering") {
+      await this.#settle(keys);
+      reply = await this.#write(keyedCommitScript, keys, args);
+    }
+    const [state, value, now, ...texts] = reply;
     if (state === "missing") throw counterNotFound();
     if (state === "unreadable") throw unreadable(key, value);
     if (state === "broken") throw brokenRecords(own.records, value ?? "");
@@ -221,6 +225,23 @@ class RedisStore implements Store {
     const [state, found] = await this.#write(setScript, keys, [String(value), force ? "1" : "0"]);
     if (state === "lower") throw loweringRefused(Number(found), value);
     if (state === "unreadable") throw unreadable(key, found);
+    if (state !== "lowering") return;
+    try {
+      await this.#settle(keys);
+    } catch (error) {
+      // The lowering stands: what is left is not seen any more, and is removed before a key or record is written.
+      this.#log.warn(
+        { store: this.description, err: error },
+        "the keys and records above a lowered counter count as gone, but could not all be removed yet",
+      );
+    }
+  }
+
+  /** Removes what a lowering left, in slices between which Redis serves others. */
+  async #settle(keys: readonly string[]): Promise<void> {
+    let state: string | undefined;
+    do [state] = await this.#write(settleScript, keys, [], { consumes: false });
+    while (state === "lowering");
   }
 
   /** Asks for a write that changes nothing, since a key of that name never exists: so a server that refuses writes shows. */
@@ -263,14 +284,19 @@ class RedisStore implements Store {
   }
 
   /** Runs a script that writes, and waits for the replicas where that is asked for. */
-  async #write(script: Script, keys: readonly string[], args: readonly string[]): Promise<readonly string[]> {
+  async #write(
+    script: Script,
+    keys: readonly string[],
+    args: readonly string[],
+    { consumes = true } = {},
+  ): Promise<readonly string[]> {
     return this.#send(
       async () => {
         const reply = await this.#run(script, keys, args);
         if (this.#waitReplicas > 0) await this.#confirm();
         return reply;
       },
-      { consumes: true },
+      { consumes },
     );
   }
 
