@@ -23,6 +23,15 @@ describe("start", () => {
     expect((await fetch(`${await service.url()}/readyz`)).status).toBe(200);
   });
 
+  test("says in its log, in one line, what Node.js and libraries warn of, and nothing on standard error", async () => {
+    const warn = "process.once('SIGUSR2', () => process.emitWarning('old\\nand slow'))";
+    const service = await startService({}, ["--import", `data:text/javascript,${warn}`]);
+    await service.url();
+    service.child.kill("SIGUSR2");
+    expect(await service.line(/^old/)).toMatchObject({ level: 40, msg: "old\nand slow" });
+    expect(service.stderr).toBe("");
+  });
+
   test("goes on counting after a restart", async () => {
     const first = await startService();
     expect(await (await fetch(`${await first.url()}/${id}`, { method: "POST" })).json()).toEqual({ bn: 1 });
