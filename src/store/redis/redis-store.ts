@@ -96,6 +96,9 @@ class RedisStore implements Store {
   /** Counts connections: what one connection wrote, only the same one can wait for. */
   #connection = 0;
   #lastProblem: string | undefined;
+  /** What was found, and said, of the server of this connection. */
+  #risks = "";
+  #nextLook: NodeJS.Timeout | undefined;
   #waitInHand: Promise<unknown> = Promise.resolve();
   #nextWait: Promise<number> | undefined;
   readonly #inHand = new Set<Promise<unknown>>();
@@ -122,6 +125,7 @@ class RedisStore implements Store {
       this.#client.on("close", () => {
         this.#connection += 1;
         this.#obstacle = unreachable();
+        this.#risks = "";
       });
       this.#client.on("error", (error) => this.#report(error));
       // The client goes on trying after a failed attempt; why it failed was told by an event.
@@ -255,6 +259,7 @@ class RedisStore implements Store {
   }
 
   async #end(): Promise<void> {
+    clearTimeout(this.#nextLook);
     await Promise.allSettled(this.#inHand);
     this.#obstacle = unavailable("expected an open store, but it is closed");
     if (this.#client.status === "ready") await this.#client.quit().catch(() => undefined);
@@ -352,8 +357,12 @@ class RedisStore implements Store {
     }
   }
 
-  /** Reads the settings of every server that takes writes, once for each connection. */
+  /**
+   * Reads the settings of every server that takes writes, once for each connection; of one that is refused again and
+   * again, since they can be changed while it runs.
+   */
   async #inspect(): Promise<void> {
+    clearTimeout(this.#nextLook);
     const connection = this.#connection;
     const servers = this.#client instanceof Cluster ? this.#client.nodes("master") : [this.#client];
     let risks: string[];
@@ -371,16 +380,24 @@ class RedisStore implements Store {
       risks = [`its settings are not known: ${error.message}`];
     }
     if (connection !== this.#connection) return;
-    for (const risk of risks)
-      this.#log.warn({ store: this.description }, `Redis may lose answered numbers: ${risk}`);
-    if (risks.length > 0 && this.#requireDurable) {
-      this.#obstacle = unavailable(
-        `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${risks.join("; ")}`,
-      );
+    const found = risks.join("; ");
+    const isRefused = this.#requireDurable && risks.length > 0;
+    if (found !== this.#risks) {
+      this.#risks = found;
+      for (const risk of risks)
+        this.#log.warn({ store: this.description }, `Redis may lose answered numbers: ${risk}`);
+      if (isRefused) {
+        this.#lastProblem = `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${found}`;
+        this.#obstacle = unavailable(this.#lastProblem);
+      }
+    }
+    if (isRefused) {
+      const look = () => void this.#inspect().catch(() => undefined);
+      this.#nextLook = setTimeout(look, this.#deadlineMs).unref();
       throw this.#obstacle;
     }
     if (this.#lastProblem !== undefined)
-      this.#log.info({ store: this.description }, "Redis can be reached again");
+      this.#log.info({ store: this.description }, "Redis can be used again");
     this.#lastProblem = undefined;
     this.#obstacle = undefined;
   }

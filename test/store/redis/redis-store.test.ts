@@ -301,7 +301,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     ends.push(() => late.stop());
     await answersLater(store);
     expect(await take(store, newCounter())).toBe(1);
-    expect(context.lines.at(-1)).toMatchObject({ level: "info", message: "Redis can be reached again" });
+    expect(context.lines.at(-1)).toMatchObject({ level: "info", message: "Redis can be used again" });
   });
 
   test("closes while there is no server", async () => {
@@ -405,6 +405,29 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
         message: expect.stringMatching(/REDIS_REQUIRE_DURABLE.*appendonly/),
         consumed: false,
       });
+    });
+
+    test("works with it as soon as its settings are good, and says both once", async () => {
+      const port = await freePort();
+      const context = silentContext();
+      const url = `redis://127.0.0.1:${port}`;
+      const store = await open({ url, requireDurable: true, deadlineMs: 500 }, context);
+      const late = await startRedis({ port, args: ["--appendonly", "yes"] });
+      const admin = new Redis(late.url);
+      ends.push(
+        () => late.stop(),
+        async () => admin.disconnect(),
+      );
+      const settingsRead = async () =>
+        Number(/cmdstat_config\S*:calls=(\d+)/.exec(await admin.info("commandstats"))?.[1] ?? 0);
+      await untilTrue(async () => (await settingsRead()) >= 6);
+      await admin.config("SET", "appendfsync", "always");
+      await answersLater(store);
+      expect(await take(store, newCounter())).toBe(1);
+      expect(context.lines.filter(({ message }) => /appendfsync|again/.test(message))).toEqual([
+        { level: "warn", message: expect.stringMatching(/appendfsync always/) },
+        { level: "info", message: "Redis can be used again" },
+      ]);
     });
   });
 
