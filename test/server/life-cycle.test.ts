@@ -28,7 +28,7 @@ describe("start", () => {
     const service = await startService({}, ["--import", `data:text/javascript,${warn}`]);
     await service.url();
     service.child.kill("SIGUSR2");
-    expect(await service.line(/^old/)).toMatchObject({ level: 40, msg: "old\nand slow" });
+    expect(await service.line(/old/)).toMatchObject({ level: 40, msg: "Warning: old and slow" });
     expect(service.stderr).toBe("");
   });
 
