@@ -29,9 +29,10 @@ import { FaultProxy } from "../../engines/fault-proxy.ts";
 import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
+import { describePlainLoad } from "../plain-load.ts";
 import { silentContext } from "../silent-context.ts";
-import { commit, rejection, sequence, take } from "../store-contract.ts";
-import { untilLonger, untilTrue } from "../until.ts";
+import { rejection, sequence, take } from "../store-contract.ts";
+import { untilTrue } from "../until.ts";
 
 describeUnlessMissing("the DynamoDB store on dynalite", undefined, () => describeOn(startDynalite));
 describeUnlessMissing("the DynamoDB store on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
@@ -367,39 +368,12 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     });
   });
 
-  test("repeats no answered number when the engine is killed and restarted under load", async () => {
-    const instances = await Promise.all(sequence(1, 3).map(() => open({ deadlineMs: 2_000 })));
-    const counter = newCounter();
-    const answered: number[] = [];
-    let isDone = false;
-    const load = instances.flatMap((store) => {
-      const counters = new Counters(store);
-      return sequence(1, 16).map(async () => {
-        let last = 0;
-        while (!isDone) {
-          try {
-            const number = await counters.increment(counter);
-            expect(number).toBeGreaterThan(last);
-            last = number;
-            answered.push(number);
-          } catch (error) {
-            expect(error).toMatchObject({ code: "store-unavailable" });
-            await new Promise((resolve) => setTimeout(resolve, 50));
-          }
-        }
-      });
-    });
-    for (let round = 0; round < 2; round += 1) {
-      await untilLonger(answered, 200);
-      await engine.kill();
-      await engine.restart();
-    }
-    await untilLonger(answered, 100);
-    isDone = true;
-    await Promise.all(load);
-    expect(new Set(answered).size).toBe(answered.length);
-    expect(await commit(instances[0] as Store, counter, [1])).toEqual([expect.any(Number)]);
-  });
+  describePlainLoad(
+    start,
+    ({ endpoint }) =>
+      openDynamodbStore({ ...localAccount, endpoint, createTable: true, deadlineMs: 2_000 }, silentContext()),
+    { kills: 2, answersBetween: 200 },
+  );
 }
 
 function updatesIn(proxy: FaultProxy): number {

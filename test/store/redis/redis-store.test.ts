@@ -10,6 +10,7 @@ import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.
 import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
+import { describePlainLoad } from "../plain-load.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilLonger, untilTrue } from "../until.ts";
@@ -313,43 +314,11 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     });
   });
 
-  test("repeats no answered number when the server is killed and restarted under load", async () => {
-    const engine = await startRedis();
-    ends.push(() => engine.stop());
-    const instances = await Promise.all(
-      sequence(1, 3).map(() => open({ url: engine.url, deadlineMs: 1_000 })),
-    );
-    const counter = newCounter();
-    const answered: number[] = [];
-    let isDone = false;
-    const load = instances.flatMap((store) => {
-      const counters = new Counters(store);
-      return sequence(1, 16).map(async () => {
-        let last = 0;
-        while (!isDone) {
-          try {
-            const number = await counters.increment(counter);
-            expect(number).toBeGreaterThan(last);
-            last = number;
-            answered.push(number);
-          } catch (error) {
-            expect(error).toMatchObject({ code: "store-unavailable" });
-            await new Promise((resolve) => setTimeout(resolve, 20));
-          }
-        }
-      });
-    });
-    for (let round = 0; round < 5; round += 1) {
-      await untilLonger(answered, 500);
-      await engine.kill();
-      await engine.restart();
-    }
-    await untilLonger(answered, 100);
-    isDone = true;
-    await Promise.all(load);
-    expect(answered.length).toBeGreaterThan(2_500);
-    expect(new Set(answered).size).toBe(answered.length);
-  });
+  describePlainLoad(
+    () => startRedis(),
+    (engine) => openRedisStore({ url: engine.url, deadlineMs: 1_000 }, silentContext()),
+    { kills: 5, answersBetween: 500 },
+  );
 
   describe("reads the server's settings at the start", () => {
     test("says nothing of a server that loses nothing", async () => {
