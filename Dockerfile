@@ -35,6 +35,6 @@ USER node
 EXPOSE 8080
 # Readiness, not liveness: Docker restarts nothing for it, but Traefik and `depends_on` listen to it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "http.get({ host: process.env.HOST || '127.0.0.1', port: process.env.PORT || 8080, path: '/readyz' }, (res) => process.exit(res.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 # The exec form: node itself gets SIGTERM, answers what is in flight and exits 0.
 CMD ["node", "dist/src/main.js"]

@@ -21,6 +21,10 @@ async function main(): Promise<void> {
   }
   const config = readConfig();
   const log = await createLog(config.logLevel);
+  // One line of the log in place of several on standard error, which are Node's own way.
+  process.removeAllListeners("warning").on("warning", ({ name, message }) => {
+    log.warn({}, `${name}: ${message.replace(/\s+/g, " ")}`);
+  });
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, "unexpected error; the service ends");
     process.exit(1);

@@ -10,6 +10,8 @@ import { OpeningStore } from "./store/opening-store.ts";
 
 /** The longest wait for a store to close, after the drain. */
 const storeCloseMs = 2_000;
+/** The longest wait for each of the backups that are left, at most two. */
+const backupMs = 500;
 
 export interface ServerContext {
   readonly log: Logger;
@@ -67,7 +69,7 @@ export async function startServer(config: Config, { log, onFatal }: ServerContex
     const isWhole = await httpServer.close(config.drainTimeoutMs);
     if (!isWhole) log.warn({}, "the time to drain is over; the requests still in flight were cut off");
     await counters.close();
-    await autobackup.idle();
+    await autobackup.close(backupMs);
   }
 
   let closing: Promise<void> | undefined;

@@ -15,13 +15,19 @@ export interface AutobackupOptions {
  * them is followed by a backup that started after it, however slow the other side is.
  */
 export class Autobackup {
-  readonly #options: Required<AutobackupOptions>;
+  readonly #url: string;
+  readonly #log: Log;
+  #timeoutMs: number;
   #isWanted = false;
   #running: Promise<void> | undefined;
+  /** Gives up the backup under way. */
+  #current = new AbortController();
   #failures = 0;
 
-  constructor(options: AutobackupOptions) {
-    this.#options = { timeoutMs: 30_000, ...options };
+  constructor({ url, timeoutMs = 30_000, log }: AutobackupOptions) {
+    this.#url = url;
+    this.#timeoutMs = timeoutMs;
+    this.#log = log;
   }
 
   /** How many backups have failed. */
@@ -35,9 +41,19 @@ export class Autobackup {
     this.#running ??= this.#run();
   }
 
-  /** Resolves when nothing is under way or waiting: at most after two time-outs. */
-  async idle(): Promise<void> {
+  /**
+   * Resolves when nothing is under way or waiting. The backup under way and the one that waits get no more than this time,
+   * in milliseconds, from now and from its start: a stop does not wait for a side that never answers.
+   */
+  async close(eachWithinMs: number): Promise<void> {
+    this.#timeoutMs = Math.min(this.#timeoutMs, eachWithinMs);
+    const current = this.#current;
+    const timer = setTimeout(
+      () => current.abort(new Error(`expected a backup within ${eachWithinMs} ms at a stop`)),
+      eachWithinMs,
+    );
     await this.#running;
+    clearTimeout(timer);
   }
 
   async #run(): Promise<void> {
@@ -49,15 +65,16 @@ export class Autobackup {
   }
 
   async #backUp(): Promise<void> {
-    const { url, timeoutMs, log } = this.#options;
+    this.#current = new AbortController();
+    const signal = AbortSignal.any([AbortSignal.timeout(this.#timeoutMs), this.#current.signal]);
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
+      const response = await fetch(this.#url, { signal });
       // To its end, unseen: a backup may take as long as its answer does.
       await response.body?.pipeTo(new WritableStream());
       if (!response.ok) throw new Error(`expected a backup, got status ${response.status}`);
     } catch (error) {
       this.#failures += 1;
-      log.warn({ err: error, failures: this.#failures }, "a backup failed (AUTOBACKUP_URL)");
+      this.#log.warn({ err: error, failures: this.#failures }, "a backup failed (AUTOBACKUP_URL)");
     }
   }
 }

@@ -18,7 +18,6 @@ async function table(env: Record<string, string> = {}) {
     env: {
       AWS_REGION: "us-east-1",
       DYNAMODB_ENDPOINT: engine.endpoint,
-      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
       ...env,
     },
   });
@@ -47,6 +46,24 @@ test("says what is wrong with a table that has another key", async () => {
   const { code, stdout, stderr } = await table();
   expect([code, stdout]).toEqual([1, ""]);
   expect(stderr).toMatch(/^buildnumber-table: expected .*DYNAMODB_KEY_ATTRIBUTE.*\n$/);
+});
+
+test("says so when only the table of keys and records cannot be created", async () => {
+  expect(await table({ DYNAMODB_RECORDS_TABLE: "x" })).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: expect.stringMatching(
+      /^buildnumber-table: expected to create the table of keys and records, .*, but could not: .*at least 3 characters.*\n$/,
+    ),
+  });
+});
+
+test("says so when only the table of keys and records cannot be used", async () => {
+  expect(await table({ DYNAMODB_RECORDS_TABLE: "AtomicCounters" })).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: expect.stringMatching(/^buildnumber-table: expected .*with the index "byValue".*\n$/),
+  });
 });
 
 test.each([

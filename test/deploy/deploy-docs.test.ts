@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
@@ -50,18 +50,29 @@ describeWithTools("docs/deploy.md", ["curl"], () => {
     for (const name of [...uuids, plain]) await next(service, name);
     // Its last number in the backup is whatever it was when its file was copied.
     const load = Array.from({ length: 200 }, () => next(service, uuids[0]));
-    await follow("Back up", { BACKUP });
+    expect(await follow("Back up", { BACKUP })).toBe("");
     const answered = await Promise.all(load);
     expect((await readdir(BACKUP)).sort()).toEqual([...uuids, "my%20app%2F2"].sort());
     await stop(service);
 
     await follow("Restore", { BACKUP });
     const restored = await start();
-    await follow("Raise all counters", { SERVER: await restored.url(), MARGIN: "1000" });
+    const raised = await follow("Raise all counters", { SERVER: await restored.url(), MARGIN: "1000" });
+    expect(raised).toMatch(/^({"bn":\d+}\n){2}$/);
+    expect(raised).toContain('{"bn":1001}\n');
     expect(await next(restored, uuids[0])).toBeGreaterThan(Math.max(...answered));
     expect(await next(restored, uuids[1])).toBe(1_002);
     expect(await next(restored, plain)).toBe(1_002);
     expect(await readdir(join(storageDir, ".before"))).toContain(uuids[0]);
+  });
+
+  test("puts an old data directory of the Go original in, whose counters go on", async () => {
+    const OLD = join(dir, "old");
+    await mkdir(OLD);
+    await mkdir(storageDir);
+    await writeFile(join(OLD, uuids[0]), "41\n");
+    expect(await follow("From the Go original", { OLD })).toBe("");
+    expect(await next(await start(), uuids[0])).toBe(42);
   });
 
   test("finds all value files whole after a stop, those of lowered counters too, and one that is not", async () => {
@@ -107,8 +118,10 @@ describeUnlessMissing("docs/deploy.md", missingRedis ?? findMissing("curl"), () 
     const redis = await startRedis();
     try {
       const other = await startService({ STORE: "redis", REDIS_URL: redis.url });
-      await follow("From one file-store pod to Redis", { SERVER: await other.url() });
-      await follow("From one file-store pod to Redis", { SERVER: await other.url() });
+      for (let time = 0; time < 2; time += 1) {
+        const moved = await follow("From one file-store pod to Redis", { SERVER: await other.url() });
+        expect(moved.trim().split("\n").sort()).toEqual(['{"bn":1}', '{"bn":2}']);
+      }
       expect(await next(other, uuids[0])).toBe(3);
       expect(await next(other, uuids[1])).toBe(2);
       expect(await next(other, plain)).toBe(2);

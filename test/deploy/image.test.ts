@@ -19,6 +19,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { parse } from "yaml";
+import { settings } from "../../src/config.ts";
 import { describeWithTools } from "../describe-unless-missing.ts";
 import { output } from "../tools.ts";
 
@@ -134,8 +135,11 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
   }
 
   /** Starts the service on a free port, and waits for the line that says where it listens. */
-  async function startImage(volume: string, user = config.User): Promise<Running> {
-    const process = start(volume, { user, env: { PORT: 0, HOST: "127.0.0.1" } });
+  async function startImage(
+    volume: string,
+    { user = config.User, host = "127.0.0.1" } = {},
+  ): Promise<Running> {
+    const process = start(volume, { user, env: { PORT: 0, HOST: host } });
     processes.push(process);
     let logged = "";
     process.stderr.on("data", (text) => {
@@ -183,20 +187,30 @@ describeWithTools("the image", ["buildah", "unshare", "chroot", isRoot ? "sh" : 
   });
 
   test("serves as any user who owns the volume", async () => {
-    const service = await startImage(await makeVolume(54_321), "54321:54321");
+    const service = await startImage(await makeVolume(54_321), { user: "54321:54321" });
     expect(await next(service)).toMatchObject({ status: 200 });
   });
 
-  test("is healthy while the service is ready, and not when it is gone", async () => {
-    const volume = await makeVolume(nodeUid);
-    const service = await startImage(volume);
-    const [kind, ...command] = config.Healthcheck.Test;
-    expect(kind).toBe("CMD");
-    const { port } = new URL(service.url);
-    const check = () => exitCode(start(volume, { command, env: { PORT: port } }));
-    expect(await check()).toBe(0);
-    await end(service.process);
-    expect(await check()).toBe(1);
+  test.each(["127.0.0.1", "127.0.0.2"])(
+    "is healthy while the service is ready, and not when it is gone, where it listens on %s",
+    async (host) => {
+      const volume = await makeVolume(nodeUid);
+      const service = await startImage(volume, { host });
+      const [kind, ...command] = config.Healthcheck.Test;
+      expect(kind).toBe("CMD");
+      const { port } = new URL(service.url);
+      const check = (env: object) => exitCode(start(volume, { command, env: { PORT: port, ...env } }));
+      expect(await check({ HOST: host })).toBe(0);
+      // Without a host the service listens on all interfaces.
+      expect(await check({ HOST: "" })).toBe(host === "127.0.0.1" ? 0 : 1);
+      await end(service.process);
+      expect(await check({ HOST: host })).toBe(1);
+    },
+  );
+
+  test("looks for the service on its default port when none is set", () => {
+    const port = settings.find(({ name }) => name === "PORT")?.default;
+    expect(config.Healthcheck.Test.join(" ")).toContain(`process.env.PORT || ${port}`);
   });
 
   test("holds the compiled service and its packages, and nothing else of the checkout", async () => {

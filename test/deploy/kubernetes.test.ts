@@ -3,8 +3,8 @@ import { createRequire } from "node:module";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { parseAllDocuments } from "yaml";
 import { settings } from "../../src/config.ts";
-import { describeWithTools } from "../describe-unless-missing.ts";
-import { output } from "../tools.ts";
+import { describeUnlessMissing } from "../describe-unless-missing.ts";
+import { findMissing, output } from "../tools.ts";
 
 interface Container {
   name: string;
@@ -71,10 +71,13 @@ function defaultOf(name: string): string | undefined {
   return setting.default;
 }
 
-describeWithTools("the Kubernetes overlays", ["kubectl"], () => {
+/** kubectl has kustomize built in. */
+const [renderer, command] = findMissing("kubectl") ? ["kustomize", "build"] : ["kubectl", "kustomize"];
+
+describeUnlessMissing("the Kubernetes overlays", findMissing(renderer), () => {
   beforeAll(async () => {
     for (const overlay of overlays) {
-      const yaml = await output("kubectl", ["kustomize", `k8s/overlays/${overlay}`]);
+      const yaml = await output(renderer, [command, `k8s/overlays/${overlay}`]);
       rendered.set(
         overlay,
         parseAllDocuments(yaml).map((document) => document.toJS() as Rendered),
@@ -192,6 +195,20 @@ describeWithTools("the Kubernetes overlays", ["kubectl"], () => {
       expect(namespace).toMatchObject({ "pod-security.kubernetes.io/enforce": "restricted" });
     });
   });
+
+  test.each(overlays)(
+    "send no request of %s to a pod on another store, while one overlay replaces another",
+    (overlay) => {
+      const stores = overlays.filter((other) => {
+        const { selector } = find(overlay, "Service").spec;
+        const { labels } = find(other, other.startsWith("file") ? "StatefulSet" : "Deployment").spec.template
+          .metadata;
+        return Object.entries(selector).every(([name, value]) => labels[name] === value);
+      });
+      const store = overlay.replace("-traefik", "");
+      expect(stores.sort()).toEqual([store, `${store}-traefik`]);
+    },
+  );
 
   test("keep one pod for the file store, and the names by which the Go original's volume is found", () => {
     const { replicas, serviceName, volumeClaimTemplates, template } = find("file", "StatefulSet").spec;

@@ -42,7 +42,7 @@ test("asks for a backup by GET", async () => {
   await untilTrue(() => asked.length === 1);
   expect(asked[0]?.target).toBe("GET /data");
   answer(0);
-  await autobackup.idle();
+  await autobackup.close(60_000);
   expect(autobackup.failures).toBe(0);
   expect(warnings).toEqual([]);
 });
@@ -55,12 +55,12 @@ test("has one backup under way and one waiting at most, and one that starts afte
   answer(0);
   await untilTrue(() => asked.length === 2);
   answer(1);
-  await autobackup.idle();
+  await autobackup.close(60_000);
   expect(asked.length).toBe(2);
   autobackup.request();
   await untilTrue(() => asked.length === 3);
   answer(2);
-  await autobackup.idle();
+  await autobackup.close(60_000);
 });
 
 test("counts and logs a refusal, and goes on", async () => {
@@ -71,7 +71,7 @@ test("counts and logs a refusal, and goes on", async () => {
   answer(0, 500);
   await untilTrue(() => asked.length === 2);
   answer(1);
-  await autobackup.idle();
+  await autobackup.close(60_000);
   expect(autobackup.failures).toBe(1);
   expect(warnings).toEqual(["a backup failed (AUTOBACKUP_URL)"]);
 });
@@ -79,18 +79,42 @@ test("counts and logs a refusal, and goes on", async () => {
 test("gives up a backup that takes too long, be it without an answer or in the middle of one", async () => {
   const autobackup = new Autobackup({ url, log, timeoutMs: 50 });
   autobackup.request();
-  await autobackup.idle();
+  await autobackup.close(60_000);
   autobackup.request();
   await untilTrue(() => asked.length === 2);
   asked[1]?.res.write("a part");
-  await autobackup.idle();
+  await autobackup.close(60_000);
   expect(autobackup.failures).toBe(2);
+});
+
+test("gives the backup under way and the one that waits a short time each at a stop, and then gives them up", async () => {
+  const autobackup = new Autobackup({ url, log });
+  autobackup.request();
+  await untilTrue(() => asked.length === 1);
+  autobackup.request();
+  await autobackup.close(50);
+  expect(asked.length).toBe(2);
+  expect(autobackup.failures).toBe(2);
+  await autobackup.close(50);
+});
+
+test("lets backups end at a stop that are answered in time", async () => {
+  const autobackup = new Autobackup({ url, log });
+  autobackup.request();
+  await untilTrue(() => asked.length === 1);
+  autobackup.request();
+  const closed = autobackup.close(60_000);
+  answer(0);
+  await untilTrue(() => asked.length === 2);
+  answer(1);
+  await closed;
+  expect(autobackup.failures).toBe(0);
 });
 
 test("counts a dead server as a failure", async () => {
   const autobackup = new Autobackup({ url: `http://127.0.0.1:${await freePort()}/data`, log });
   autobackup.request();
-  await autobackup.idle();
+  await autobackup.close(60_000);
   expect(autobackup.failures).toBe(1);
 });
 
@@ -123,6 +147,6 @@ test("follows every success of the micro-incrementer, and nothing else; a slow s
   answer(0);
   await untilTrue(() => asked.length === 2);
   answer(1);
-  await autobackup.idle();
+  await autobackup.close(60_000);
   await service.close();
 });

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import request from "supertest";
 import { CounterError } from "../../src/counter/errors.ts";
-import type { Store } from "../../src/counter/store.ts";
 import { OpeningStore } from "../../src/store/opening-store.ts";
+import { failingStore } from "./failing-store.ts";
 import { openService, type TestService } from "./open-service.ts";
 
 const id = "e9461f1c-ef78-4162-bcb7-e83da7287614";
@@ -339,24 +339,9 @@ describe("methods and paths", () => {
 });
 
 describe("a failing store", () => {
-  /** Rejects every call with what the test gives it. */
-  function failing(error: Error): Store {
-    const fail = () => Promise.reject(error);
-    return {
-      description: "failing",
-      commit: fail,
-      record: fail,
-      records: fail,
-      peek: fail,
-      set: fail,
-      check: fail,
-      close: async () => {},
-    };
-  }
-
   async function serveOn(error: Error): Promise<void> {
     await service.close();
-    service = await openService({ store: failing(error) });
+    service = await openService({ store: failingStore(error) });
   }
 
   test.each(["store-full", "store-unavailable"] as const)("%s is a 503 with Retry-After", async (code) => {

@@ -20,6 +20,8 @@ export interface Call {
   readonly uuid: string;
   /** The authority to trust for TLS, beside none. */
   readonly caFile: string;
+  /** Which build asks, where the test says so: clients that send a key make it of this. */
+  readonly build?: string;
 }
 
 const uuid = "e9461f1c-ef78-4162-bcb7-e83da7287614";
@@ -27,11 +29,14 @@ const uuid = "e9461f1c-ef78-4162-bcb7-e83da7287614";
 /**
  * What every client has to keep: it hands out the service's numbers, over plain HTTP and through a TLS proxy with a
  * path prefix, and fails loudly in whatever else happens: never 0, never an empty number.
+ *
+ * @param sendsKeys whether it names the build that asks (default true)
  */
 export function describeClient(
   name: string,
   programs: readonly string[],
   ask: (call: Call) => Promise<Asked>,
+  { sendsKeys = true } = {},
 ) {
   describeWithTools(name, [...programs, "curl", "caddy"], () => {
     let url: string;
@@ -58,6 +63,17 @@ export function describeClient(
       expect(await call(url)).toMatchObject({ ok: true, number: String(before + 1) });
       expect(await call(`${url}/`)).toMatchObject({ ok: true, number: String(before + 2) });
     });
+
+    if (sendsKeys) {
+      test("gets one number for one build, however often it asks, and another for the next", async () => {
+        const before = await last();
+        const numbers = [];
+        for (const build of ["7200", "7200", "7201", "7200"]) {
+          numbers.push((await ask({ server: url, uuid, caFile: proxy.caFile, build })).number);
+        }
+        expect(numbers).toEqual([1, 1, 2, 1].map((more) => String(before + more)));
+      });
+    }
 
     test("gets it through a TLS proxy that strips a prefix", async () => {
       const before = await last();

@@ -18,7 +18,7 @@ const job = template["build-number"] as Job;
 let pipelines = 0;
 
 /** Runs the job's script as GitLab's runner does (a POSIX shell that stops at an error), and reads its dotenv report. */
-describeClient("the GitLab job", [], async ({ server, uuid, caFile }) => {
+describeClient("the GitLab job", [], async ({ server, uuid, caFile, build }) => {
   const dir = await mkdtemp(join(tmpdir(), "gitlab-"));
   pipelines += 1;
   const { code, stdout, stderr } = await run("sh", ["-e", "-c", job.script.join("\n")], {
@@ -27,7 +27,7 @@ describeClient("the GitLab job", [], async ({ server, uuid, caFile }) => {
       PATH,
       CURL_CA_BUNDLE: caFile,
       CI_SERVER_HOST: "gitlab.com",
-      CI_PIPELINE_ID: String(pipelines),
+      CI_PIPELINE_ID: build ?? String(pipelines),
       BUILDNUMBER_SERVER: server,
       BUILDNUMBER_UUID: uuid,
     },

@@ -70,8 +70,8 @@ afterAll(async () => {
   await Promise.all([...pipelines.values()].map((pipeline) => pipeline.stop()));
 });
 
-describeClient("the Jenkins library", ["groovy", "java"], async ({ server, uuid, caFile }) => {
-  const { number, error } = await pipelineFor(caFile).call({ server, uuid });
+describeClient("the Jenkins library", ["groovy", "java"], async ({ server, uuid, caFile, build }) => {
+  const { number, error } = await pipelineFor(caFile).call({ server, uuid, ...(build && { key: build }) });
   return { ok: error === undefined, number: String(number ?? ""), message: error ?? "" };
 });
 
@@ -82,6 +82,7 @@ describeClient(
     const { number, error } = await pipelineFor(caFile).call({ get: [server, uuid] });
     return { ok: error === undefined, number: String(number ?? ""), message: error ?? "" };
   },
+  { sendsKeys: false },
 );
 
 describeWithTools("the Jenkins library, by itself", ["groovy", "java", "curl", "caddy"], () => {

@@ -11,8 +11,8 @@ const { PATH = "" } = process.env;
 const script = "integrations/shell/next-build-number.sh";
 const uuid = "e9461f1c-ef78-4162-bcb7-e83da7287614";
 
-describeClient("the shell script", [], async ({ server, uuid, caFile }) => {
-  const { code, stdout, stderr } = await run(script, [server, uuid], {
+describeClient("the shell script", [], async ({ server, uuid, caFile, build }) => {
+  const { code, stdout, stderr } = await run(script, [server, uuid, ...(build ? [build] : [])], {
     env: { PATH, CURL_CA_BUNDLE: caFile },
   });
   return { ok: code === 0, number: stdout.replace(/\n$/, ""), message: stderr };

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { startService, stopServices } from "./start-service.ts";
@@ -21,6 +21,15 @@ describe("start", () => {
     expect(msg).toMatch(/^listening on http:\/\/127\.0\.0\.1:\d+, storing in .*file/);
     expect(msg).toContain(service.storageDir);
     expect((await fetch(`${await service.url()}/readyz`)).status).toBe(200);
+  });
+
+  test("says in its log, in one line, what Node.js and libraries warn of, and nothing on standard error", async () => {
+    const warn = "process.once('SIGUSR2', () => process.emitWarning('old\\nand slow'))";
+    const service = await startService({}, ["--import", `data:text/javascript,${warn}`]);
+    await service.url();
+    service.child.kill("SIGUSR2");
+    expect(await service.line(/old/)).toMatchObject({ level: 40, msg: "Warning: old and slow" });
+    expect(service.stderr).toBe("");
   });
 
   test("goes on counting after a restart", async () => {
@@ -177,6 +186,29 @@ describe("stop", () => {
     expect(connection.text).toBe("");
     expect(await service.exit()).toBe(0);
     await service.line(/^the time to drain is over/);
+  });
+
+  test("does not wait for a backup that nobody answers, and says so", async () => {
+    const sockets: Socket[] = [];
+    const silent = createTcpServer((socket) => sockets.push(socket.on("error", () => {})));
+    await once(silent.listen(0, "127.0.0.1"), "listening");
+    const { port } = silent.address() as AddressInfo;
+    const service = await startService({
+      AUTOBACKUP: "true",
+      AUTOBACKUP_URL: `http://127.0.0.1:${port}/data`,
+      DRAIN_TIMEOUT_MS: "3600000",
+    });
+    try {
+      await fetch(`${await service.url()}/incrementer/myapp`);
+      service.child.kill("SIGTERM");
+      expect(await service.exit()).toBe(0);
+      expect(await service.line(/^a backup failed/)).toMatchObject({
+        err: { message: "expected a backup within 500 ms at a stop" },
+      });
+    } finally {
+      silent.close();
+      for (const socket of sockets) socket.destroy();
+    }
   });
 
   test("ends at once on a second signal, with exit code 1", async () => {

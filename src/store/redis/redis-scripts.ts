@@ -20,6 +20,12 @@ import { type Claim, maxValue } from "../../counter/store.ts";
  * expires before that is the low end of the sorted set: each script that adds a record clears away some that are too old.
  * So there is no index to go stale, and nothing to do in the background. What is too old and still there is not seen.
  * Time is the server's, one clock for all instances.
+ *
+ * A lowering by force removes the keys and records above its value, 1,000 in each script, so that Redis serves others in
+ * between. The first script sets the value, and as long as records are left, the hash says under the empty key (no claim
+ * has that one) above which number they are gone. Nobody reads those any more, and a keyed batch has them all removed
+ * before it begins: so no record of a later time is ever among them, and whoever dies between two slices leaves nothing
+ * wrong. Batches without keys and records go on at once.
  */
 export interface Script {
   readonly lua: string;
@@ -48,6 +54,37 @@ const parseRecordText = `
 local function parse(record)
   local number, at, key = string.match(record or '', '^([1-9]%d*)\\n(%d+)\\n([^\\n]*)\\n')
   return number, tonumber(at), key
+end
+`;
+
+/** The number above which records are gone, while a lowering still removes them. */
+const readLowering = `
+local function lowering(keys)
+  return tonumber(redis.call('HGET', keys, ''))
+end
+`;
+
+/**
+ * Removes records above a number, the largest first, and their keys. Tells whether any are left, and leaves a note of it.
+ * A key that was taken anew after it expired leads to the larger number, and is removed with that one.
+ */
+const removeSlice = `
+local function removeSlice(number)
+  local to = string.format('%.0f', number)
+  local found = redis.call('ZREVRANGEBYSCORE', KEYS[3], '+inf', '(' .. to, 'LIMIT', 0, 1000)
+  local keys = {}
+  for _, record in ipairs(found) do
+    local _, _, key = parse(record)
+    if key and key ~= '' then keys[#keys + 1] = key end
+  end
+  if #keys > 0 then redis.call('HDEL', KEYS[2], unpack(keys)) end
+  if #found > 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], -#found, -1) end
+  if #found < 1000 then
+    redis.call('HDEL', KEYS[2], '')
+    return 'settled'
+  end
+  redis.call('HSET', KEYS[2], '', to)
+  return 'lowering'
 end
 `;
 
@@ -81,10 +118,11 @@ return {'last', string.format('%.0f', last)}
  * The order of the writes is the safe one should Redis fail at all between them: a number that is skipped at worst.
  *
  * @returns `last`, the value before, the server's time and the records of the keys that are known; `missing`;
- *   `unreadable` and the value; or `broken` and what is wrong
+ *   `unreadable` and the value; `lowering` when `settleScript` has to come first; or `broken` and what is wrong
  */
-export const keyedCommitScript = createScript(`${readLast}${readNow}${parseRecordText}
+export const keyedCommitScript = createScript(`${readLast}${readNow}${parseRecordText}${readLowering}
 if not value and ARGV[1] == '0' then return {'missing'} end
+if lowering(KEYS[2]) then return {'lowering'} end
 local retention = tonumber(ARGV[2])
 local top = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if top[1] and tonumber(top[2]) > last then return {'broken', 'a record of the number ' .. top[2]} end
@@ -155,30 +193,28 @@ return reply
  * Sets the value. The arguments are the value and whether it may be lower than the one before (1 or 0). With force also
  * the keys and records above it are removed, where they are named.
  *
- * @returns `set`, `lower` and the value that stays, or `unreadable` and the value
+ * @returns `settled`; `lowering` when it is for `settleScript` to remove the rest; `lower` and the value that stays; or
+ *   `unreadable` and the value
  */
-export const setScript = createScript(`${readLast}${parseRecordText}
+export const setScript = createScript(`${readLast}${parseRecordText}${readLowering}${removeSlice}
+local state = 'settled'
 if ARGV[2] == '0' and tonumber(ARGV[1]) < last then return {'lower', value} end
 if ARGV[2] == '1' and KEYS[2] then
   -- Fails, before anything is written, where the first is no hash; and so does the next with what is no sorted set.
-  redis.call('HLEN', KEYS[2])
-  local above = '(' .. ARGV[1]
-  local from = above
-  repeat
-    local found = redis.call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1000)
-    local keys = {}
-    for at = 1, #found, 2 do
-      local _, _, key = parse(found[at])
-      if key and key ~= '' then keys[#keys + 1] = key end
-    end
-    -- A key that was taken anew since has a larger number still.
-    if #keys > 0 then redis.call('HDEL', KEYS[2], unpack(keys)) end
-    from = '(' .. (found[#found] or '')
-  until #found == 0
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], above, '+inf')
+  state = removeSlice(math.min(tonumber(ARGV[1]), lowering(KEYS[2]) or max))
 end
 redis.call('SET', KEYS[1], ARGV[1])
-return {'set'}
+return {state}
+`);
+
+/**
+ * Removes the next records that a lowering left behind.
+ *
+ * @returns `settled`, or `lowering` when there are more
+ */
+export const settleScript = createScript(`${parseRecordText}${readLowering}${removeSlice}
+local to = lowering(KEYS[2])
+return {to and removeSlice(to) or 'settled'}
 `);
 
 /**
@@ -187,7 +223,7 @@ return {'set'}
  *
  * @returns the server's time and the records, old ones too
  */
-export const readScript = createScript(`${readNow}
+export const readScript = createScript(`${readNow}${readLowering}
 local upper, lower = ARGV[1], ARGV[2]
 local reply = {string.format('%.0f', now)}
 if ARGV[4] ~= '' then
@@ -195,6 +231,8 @@ if ARGV[4] ~= '' then
   if not upper then return reply end
   lower = upper
 end
+local to = lowering(KEYS[1])
+if to and (upper == '+inf' or tonumber((string.gsub(upper, '^%(', ''))) > to) then upper = string.format('%.0f', to) end
 for _, record in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[2], upper, lower, 'LIMIT', 0, ARGV[3])) do
   reply[#reply + 1] = record
 end

@@ -36,6 +36,7 @@ import {
   readScript,
   type Script,
   setScript,
+  settleScript,
 } from "./redis-scripts.ts";
 
 export interface RedisStoreOptions extends Partial<RetentionOptions> {
@@ -95,6 +96,9 @@ class RedisStore implements Store {
   /** Counts connections: what one connection wrote, only the same one can wait for. */
   #connection = 0;
   #lastProblem: string | undefined;
+  /** What was found, and said, of the server of this connection. */
+  #risks = "";
+  #nextLook: NodeJS.Timeout | undefined;
   #waitInHand: Promise<unknown> = Promise.resolve();
   #nextWait: Promise<number> | undefined;
   readonly #inHand = new Set<Promise<unknown>>();
@@ -121,6 +125,7 @@ class RedisStore implements Store {
       this.#client.on("close", () => {
         this.#connection += 1;
         this.#obstacle = unreachable();
+        this.#risks = "";
       });
       this.#client.on("error", (error) => this.#report(error));
       // The client goes on trying after a failed attempt; why it failed was told by an event.
@@ -151,11 +156,14 @@ class RedisStore implements Store {
   async #commitRecorded(key: string, claims: readonly Claim[], create: boolean): Promise<Outcome[]> {
     const own = this.#ownKeys(key);
     const confirms = this.#waitReplicas > 0;
-    const [state, value, now, ...texts] = await this.#write(
-      keyedCommitScript,
-      [key, own.keys, own.records],
-      keyedCommitArguments(claims, { create, retentionMs: this.#retentionMs, confirms }),
-    );
+    const keys = [key, own.keys, own.records];
+    const args = keyedCommitArguments(claims, { create, retentionMs: this.#retentionMs, confirms });
+    let reply = await this.#write(keyedCommitScript, keys, args);
+    while (reply[0] === "lowering") {
+      await this.#settle(keys);
+      reply = await this.#write(keyedCommitScript, keys, args);
+    }
+    const [state, value, now, ...texts] = reply;
     if (state === "missing") throw counterNotFound();
     if (state === "unreadable") throw unreadable(key, value);
     if (state === "broken") throw brokenRecords(own.records, value ?? "");
@@ -221,6 +229,23 @@ class RedisStore implements Store {
     const [state, found] = await this.#write(setScript, keys, [String(value), force ? "1" : "0"]);
     if (state === "lower") throw loweringRefused(Number(found), value);
     if (state === "unreadable") throw unreadable(key, found);
+    if (state !== "lowering") return;
+    try {
+      await this.#settle(keys);
+    } catch (error) {
+      // The lowering stands: what is left is not seen any more, and is removed before a key or record is written.
+      this.#log.warn(
+        { store: this.description, err: error },
+        "the keys and records above a lowered counter count as gone, but could not all be removed yet",
+      );
+    }
+  }
+
+  /** Removes what a lowering left, in slices between which Redis serves others. */
+  async #settle(keys: readonly string[]): Promise<void> {
+    let state: string | undefined;
+    do [state] = await this.#write(settleScript, keys, [], { consumes: false });
+    while (state === "lowering");
   }
 
   /** Asks for a write that changes nothing, since a key of that name never exists: so a server that refuses writes shows. */
@@ -234,6 +259,7 @@ class RedisStore implements Store {
   }
 
   async #end(): Promise<void> {
+    clearTimeout(this.#nextLook);
     await Promise.allSettled(this.#inHand);
     this.#obstacle = unavailable("expected an open store, but it is closed");
     if (this.#client.status === "ready") await this.#client.quit().catch(() => undefined);
@@ -263,14 +289,19 @@ class RedisStore implements Store {
   }
 
   /** Runs a script that writes, and waits for the replicas where that is asked for. */
-  async #write(script: Script, keys: readonly string[], args: readonly string[]): Promise<readonly string[]> {
+  async #write(
+    script: Script,
+    keys: readonly string[],
+    args: readonly string[],
+    { consumes = true } = {},
+  ): Promise<readonly string[]> {
     return this.#send(
       async () => {
         const reply = await this.#run(script, keys, args);
         if (this.#waitReplicas > 0) await this.#confirm();
         return reply;
       },
-      { consumes: true },
+      { consumes },
     );
   }
 
@@ -326,8 +357,12 @@ class RedisStore implements Store {
     }
   }
 
-  /** Reads the settings of every server that takes writes, once for each connection. */
+  /**
+   * Reads the settings of every server that takes writes, once for each connection; of one that is refused again and
+   * again, since they can be changed while it runs.
+   */
   async #inspect(): Promise<void> {
+    clearTimeout(this.#nextLook);
     const connection = this.#connection;
     const servers = this.#client instanceof Cluster ? this.#client.nodes("master") : [this.#client];
     let risks: string[];
@@ -345,16 +380,24 @@ class RedisStore implements Store {
       risks = [`its settings are not known: ${error.message}`];
     }
     if (connection !== this.#connection) return;
-    for (const risk of risks)
-      this.#log.warn({ store: this.description }, `Redis may lose answered numbers: ${risk}`);
-    if (risks.length > 0 && this.#requireDurable) {
-      this.#obstacle = unavailable(
-        `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${risks.join("; ")}`,
-      );
+    const found = risks.join("; ");
+    const isRefused = this.#requireDurable && risks.length > 0;
+    if (found !== this.#risks) {
+      this.#risks = found;
+      for (const risk of risks)
+        this.#log.warn({ store: this.description }, `Redis may lose answered numbers: ${risk}`);
+      if (isRefused) {
+        this.#lastProblem = `expected a Redis that keeps every answered number (REDIS_REQUIRE_DURABLE): ${found}`;
+        this.#obstacle = unavailable(this.#lastProblem);
+      }
+    }
+    if (isRefused) {
+      const look = () => void this.#inspect().catch(() => undefined);
+      this.#nextLook = setTimeout(look, this.#deadlineMs).unref();
       throw this.#obstacle;
     }
     if (this.#lastProblem !== undefined)
-      this.#log.info({ store: this.description }, "Redis can be reached again");
+      this.#log.info({ store: this.description }, "Redis can be used again");
     this.#lastProblem = undefined;
     this.#obstacle = undefined;
   }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import request from "supertest";
 import { CounterError } from "../../../src/counter/errors.ts";
-import type { Store } from "../../../src/counter/store.ts";
+import { failingStore } from "../failing-store.ts";
 import { openService, type TestService } from "../open-service.ts";
 
 let service: TestService;
@@ -67,19 +67,8 @@ test("consumes nothing on HEAD", async () => {
 
 test("answers a failure of the store with 500 and the original's code, and logs it", async () => {
   const error = new CounterError("store-unavailable", "expected an answer of DynamoDB in time, got none");
-  const fail = () => Promise.reject(error);
-  const store: Store = {
-    description: "fails",
-    commit: fail,
-    peek: fail,
-    set: fail,
-    record: fail,
-    records: fail,
-    check: fail,
-    close: async () => {},
-  };
   await service.close();
-  service = await openService({ store });
+  service = await openService({ store: failingStore(error) });
   expectAnswer(
     await agent().post("/counter/increment?counter=c"),
     500,

@@ -3,11 +3,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { Redis } from "ioredis";
 import request from "supertest";
 import { CounterError } from "../../../src/counter/errors.ts";
-import type { Store } from "../../../src/counter/store.ts";
 import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
 import { describeUnlessMissing } from "../../describe-unless-missing.ts";
 import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { silentContext } from "../../store/silent-context.ts";
+import { failingStore } from "../failing-store.ts";
 import { openService, type TestService } from "../open-service.ts";
 
 const maxValue = 9_007_199_254_740_991;
@@ -192,20 +192,9 @@ describe("under /incrementer", () => {
   });
 
   test("answers a failure of the store, at which the original crashed, with 503", async () => {
-    const fail = () =>
-      Promise.reject(new CounterError("store-unavailable", "expected a store, got none", { consumed: true }));
-    const store: Store = {
-      description: "fails",
-      commit: fail,
-      peek: fail,
-      set: fail,
-      record: fail,
-      records: fail,
-      check: fail,
-      close: async () => {},
-    };
+    const error = new CounterError("store-unavailable", "expected a store, got none", { consumed: true });
     await service.close();
-    service = await openService({ store });
+    service = await openService({ store: failingStore(error) });
     for (const line of ["GET /", "POST /5", "PUT /5", "GET /myapp"]) {
       const answer = await ask(line, "/incrementer");
       expect(answer.status).toBe(503);

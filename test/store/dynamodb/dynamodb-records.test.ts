@@ -2,58 +2,33 @@ import {
   type AttributeValue,
   DeleteTableCommand,
   DescribeTableCommand,
-  type DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
 } from "@aws-sdk/client-dynamodb";
-import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
+import { expect, test } from "@jest/globals";
 import type { CounterName } from "../../../src/counter/counter-name.ts";
 import type { Claim, Store } from "../../../src/counter/store.ts";
-import { createDynamodbClient } from "../../../src/store/dynamodb/dynamodb-client.ts";
 import { type DynamodbStoreOptions, openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
-import { describeUnlessMissing } from "../../describe-unless-missing.ts";
-import {
-  type DynamodbEngine,
-  localAccount,
-  missingDynamodbLocal,
-  startDynalite,
-  startDynamodbLocal,
-} from "../../engines/dynamodb.ts";
-import { FaultProxy } from "../../engines/fault-proxy.ts";
+import { localAccount } from "../../engines/dynamodb.ts";
+import type { FaultProxy } from "../../engines/fault-proxy.ts";
 import { describeKeyedLoad } from "../keyed-load.ts";
 import { newCounter } from "../new-counter.ts";
 import { silentContext } from "../silent-context.ts";
 import { rejection, sequence, take } from "../store-contract.ts";
 import { untilTrue } from "../until.ts";
+import { describeOnDynamodb } from "./describe-on-dynamodb.ts";
 
 const table = "AtomicCountersRecords";
 const dayMs = 86_400_000;
 const keyed: Claim = { by: 1, key: "a", metadata: { commit: "60b7eca" } };
 
-describeUnlessMissing("keys and records on dynalite", undefined, () => describeOn(startDynalite));
-describeUnlessMissing("keys and records on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
-  describeOn(startDynamodbLocal),
-);
-
-function describeOn(start: () => Promise<DynamodbEngine>): void {
-  let engine: DynamodbEngine;
-  let client: DynamoDBClient;
-  const ends: (() => Promise<unknown>)[] = [];
-
-  async function open(options: DynamodbStoreOptions = {}, context = silentContext()): Promise<Store> {
-    const store = await openDynamodbStore(
-      { ...localAccount, endpoint: engine.endpoint, createTable: true, ...options },
-      context,
-    );
-    ends.push(() => store.close());
-    return store;
-  }
+describeOnDynamodb("keys and records", (on) => {
+  const { open, openProxy, start } = on;
 
   async function openProxied(
     options: DynamodbStoreOptions = {},
   ): Promise<{ store: Store; proxy: FaultProxy }> {
-    const proxy = await FaultProxy.open(engine.port);
-    ends.push(() => proxy.close());
+    const proxy = await openProxy();
     return { proxy, store: await open({ endpoint: `http://127.0.0.1:${proxy.port}`, ...options }) };
   }
 
@@ -62,30 +37,17 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     entry: string,
   ): Promise<Record<string, AttributeValue> | undefined> {
     const Key = { counter: { S: counter }, entry: { S: entry } };
-    return (await client.send(new GetItemCommand({ TableName: table, Key, ConsistentRead: true }))).Item;
+    return (await on.client.send(new GetItemCommand({ TableName: table, Key, ConsistentRead: true }))).Item;
   }
 
   async function put(counter: CounterName, item: Record<string, AttributeValue>): Promise<void> {
-    await client.send(new PutItemCommand({ TableName: table, Item: { counter: { S: counter }, ...item } }));
+    await on.client.send(
+      new PutItemCommand({ TableName: table, Item: { counter: { S: counter }, ...item } }),
+    );
   }
 
   const commit = (store: Store, counter: CounterName, ...claims: Claim[]) =>
     store.commit(counter, claims, { create: true });
-
-  beforeAll(async () => {
-    engine = await start();
-    client = createDynamodbClient({ ...localAccount, endpoint: engine.endpoint });
-    await (await open()).close();
-  });
-
-  afterAll(async () => {
-    client?.destroy();
-    await engine?.stop();
-  });
-
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
-  });
 
   test("are one item each, which DynamoDB may delete when its time is over", async () => {
     const store = await open({ keyRetentionMs: dayMs });
@@ -126,7 +88,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     );
     expect(await commit(one as Store, newCounter(), keyed)).toMatchObject([{ value: 1 }]);
     expect(await commit(other as Store, newCounter(), keyed)).toMatchObject([{ value: 1 }]);
-    const { Table } = await client.send(new DescribeTableCommand({ TableName: "BuildKeys" }));
+    const { Table } = await on.client.send(new DescribeTableCommand({ TableName: "BuildKeys" }));
     expect(Table?.ProvisionedThroughput?.WriteCapacityUnits ?? 0).toBe(0);
   });
 
@@ -150,7 +112,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     const counter = newCounter();
     expect(await take(store, counter)).toBe(1);
     await (await open({ table: "Lost" })).close();
-    await client.send(new DeleteTableCommand({ TableName: "LostRecords" }));
+    await on.client.send(new DeleteTableCommand({ TableName: "LostRecords" }));
     const lost = await open({ table: "Lost", createTable: false });
     const error = expect.objectContaining({
       code: "store-unavailable",
@@ -265,4 +227,4 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
       silentContext(),
     ),
   );
-}
+});

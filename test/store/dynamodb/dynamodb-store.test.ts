@@ -6,82 +6,38 @@ import {
   CreateTableCommand,
   DeleteTableCommand,
   DescribeTableCommand,
-  type DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import { type CounterName, parsePlainName } from "../../../src/counter/counter-name.ts";
 import { Counters } from "../../../src/counter/counters.ts";
-import { maxValue, type Store } from "../../../src/counter/store.ts";
-import { createDynamodbClient } from "../../../src/store/dynamodb/dynamodb-client.ts";
-import { type DynamodbStoreOptions, openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
-import { describeUnlessMissing } from "../../describe-unless-missing.ts";
-import {
-  type DynamodbEngine,
-  localAccount,
-  missingDynamodbLocal,
-  startDynalite,
-  startDynamodbLocal,
-} from "../../engines/dynamodb.ts";
+import { maxValue } from "../../../src/counter/store.ts";
+import { openDynamodbStore } from "../../../src/store/dynamodb/dynamodb-store.ts";
+import { localAccount } from "../../engines/dynamodb.ts";
 import { FaultProxy } from "../../engines/fault-proxy.ts";
 import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
+import { describePlainLoad } from "../plain-load.ts";
 import { silentContext } from "../silent-context.ts";
-import { commit, rejection, sequence, take } from "../store-contract.ts";
-import { untilLonger, untilTrue } from "../until.ts";
+import { rejection, sequence, take } from "../store-contract.ts";
+import { untilTrue } from "../until.ts";
+import { describeOnDynamodb } from "./describe-on-dynamodb.ts";
 
-describeUnlessMissing("the DynamoDB store on dynalite", undefined, () => describeOn(startDynalite));
-describeUnlessMissing("the DynamoDB store on Amazon's DynamoDBLocal", missingDynamodbLocal, () =>
-  describeOn(startDynamodbLocal),
-);
-
-function describeOn(start: () => Promise<DynamodbEngine>): void {
-  let engine: DynamodbEngine;
-  let client: DynamoDBClient;
-  const ends: (() => Promise<unknown>)[] = [];
-
-  async function open(options: DynamodbStoreOptions = {}, context = silentContext()): Promise<Store> {
-    const store = await openDynamodbStore(
-      { ...localAccount, endpoint: engine.endpoint, createTable: true, ...options },
-      context,
-    );
-    ends.push(() => store.close());
-    return store;
-  }
-
-  async function openProxy(port = engine.port): Promise<FaultProxy> {
-    const proxy = await FaultProxy.open(port);
-    ends.push(() => proxy.close());
-    return proxy;
-  }
+describeOnDynamodb("the DynamoDB store", (on) => {
+  const { open, openProxy, ends, start } = on;
 
   async function put(counter: CounterName, value: AttributeValue): Promise<void> {
     const item = { id: { S: counter }, lastValue: value };
-    await client.send(new PutItemCommand({ TableName: "AtomicCounters", Item: item }));
+    await on.client.send(new PutItemCommand({ TableName: "AtomicCounters", Item: item }));
   }
 
   async function get(counter: CounterName): Promise<AttributeValue | undefined> {
     const input = { TableName: "AtomicCounters", Key: { id: { S: counter } }, ConsistentRead: true };
-    return (await client.send(new GetItemCommand(input))).Item?.["lastValue"];
+    return (await on.client.send(new GetItemCommand(input))).Item?.["lastValue"];
   }
-
-  beforeAll(async () => {
-    engine = await start();
-    client = createDynamodbClient({ ...localAccount, endpoint: engine.endpoint });
-    await (await open()).close();
-  });
-
-  afterAll(async () => {
-    client?.destroy();
-    await engine?.stop();
-  });
-
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
-  });
 
   test("goes on from what the older libraries wrote, and they from what it writes", async () => {
     const store = await open();
@@ -92,10 +48,10 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
       AttributeUpdates: { lastValue: { Action: "ADD", Value: { N: "1" } } },
       ReturnValues: "UPDATED_NEW",
     });
-    await client.send(older);
-    await client.send(older);
+    await on.client.send(older);
+    await on.client.send(older);
     expect(await take(store, counter)).toBe(3);
-    expect((await client.send(older)).Attributes).toEqual({ lastValue: { N: "4" } });
+    expect((await on.client.send(older)).Attributes).toEqual({ lastValue: { N: "4" } });
     expect(await take(store, counter)).toBe(5);
   });
 
@@ -118,12 +74,12 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     const store = await open();
     const counter = newCounter();
     const item = { id: { S: counter }, owner: { S: "team" } };
-    await client.send(new PutItemCommand({ TableName: "AtomicCounters", Item: item }));
+    await on.client.send(new PutItemCommand({ TableName: "AtomicCounters", Item: item }));
     expect(await rejection(store.commit(counter, [{ by: 1 }], { create: false }))).toMatchObject({
       code: "counter-not-found",
     });
     expect(await take(store, counter)).toBe(1);
-    const { Item } = await client.send(
+    const { Item } = await on.client.send(
       new GetItemCommand({ TableName: "AtomicCounters", Key: { id: { S: counter } } }),
     );
     expect(Item).toEqual({ ...item, lastValue: { N: "1" } });
@@ -134,11 +90,11 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     const [one, other] = await Promise.all([open(options), open(options)]);
     const counter = newCounter();
     expect(await Promise.all([take(one, counter), take(other, counter)])).toContain(2);
-    const { Item } = await client.send(
+    const { Item } = await on.client.send(
       new GetItemCommand({ TableName: "Builds", Key: { key: { S: counter } } }),
     );
     expect(Item).toEqual({ key: { S: counter }, counter_value: { N: "2" } });
-    const { Table } = await client.send(new DescribeTableCommand({ TableName: "Builds" }));
+    const { Table } = await on.client.send(new DescribeTableCommand({ TableName: "Builds" }));
     expect(Table?.BillingModeSummary?.BillingMode ?? "PAY_PER_REQUEST").toBe("PAY_PER_REQUEST");
     expect(Table?.ProvisionedThroughput?.WriteCapacityUnits ?? 0).toBe(0);
   });
@@ -200,7 +156,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
         ["id", "N"],
       ] as const) {
         const table = `Other-${keyAttribute}`;
-        await client.send(
+        await on.client.send(
           new CreateTableCommand({
             TableName: table,
             AttributeDefinitions: [{ AttributeName: keyAttribute, AttributeType: type }],
@@ -209,7 +165,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
           }),
         );
         await untilTrue(async () => {
-          const { Table } = await client.send(new DescribeTableCommand({ TableName: table }));
+          const { Table } = await on.client.send(new DescribeTableCommand({ TableName: table }));
           return Table?.TableStatus === "ACTIVE";
         });
         const error = await rejection(open({ table, createTable: false }));
@@ -230,7 +186,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
 
   test("refuses while the table is gone, naming it", async () => {
     const store = await open({ table: "Short-lived" });
-    await client.send(new DeleteTableCommand({ TableName: "Short-lived" }));
+    await on.client.send(new DeleteTableCommand({ TableName: "Short-lived" }));
     await untilTrue(async () => (await store.check().catch((error) => error)) !== undefined);
     expect(await rejection(take(store, newCounter()))).toMatchObject({
       code: "store-unavailable",
@@ -316,7 +272,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
       const refusal = await rejection(store.check());
       expect(refusal).toMatchObject({ code: "store-unavailable", consumed: false });
       expect(await rejection(take(store, newCounter()))).toBe(refusal);
-      const late = await FaultProxy.open(engine.port, Number(new URL(endpoint).port));
+      const late = await FaultProxy.open(on.engine.port, Number(new URL(endpoint).port));
       ends.push(() => late.close());
       await answersLater(store);
       expect(await take(store, newCounter())).toBe(1);
@@ -338,7 +294,7 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
       const port = await freePort();
       const context = silentContext();
       await open({ endpoint: `http://127.0.0.1:${port}`, keyAttribute: "key" }, context);
-      const late = await FaultProxy.open(engine.port, port);
+      const late = await FaultProxy.open(on.engine.port, port);
       ends.push(() => late.close());
       await untilTrue(() => context.lines.some(({ level }) => level === "error"));
       expect(context.lines).toContainEqual({
@@ -367,40 +323,13 @@ function describeOn(start: () => Promise<DynamodbEngine>): void {
     });
   });
 
-  test("repeats no answered number when the engine is killed and restarted under load", async () => {
-    const instances = await Promise.all(sequence(1, 3).map(() => open({ deadlineMs: 2_000 })));
-    const counter = newCounter();
-    const answered: number[] = [];
-    let isDone = false;
-    const load = instances.flatMap((store) => {
-      const counters = new Counters(store);
-      return sequence(1, 16).map(async () => {
-        let last = 0;
-        while (!isDone) {
-          try {
-            const number = await counters.increment(counter);
-            expect(number).toBeGreaterThan(last);
-            last = number;
-            answered.push(number);
-          } catch (error) {
-            expect(error).toMatchObject({ code: "store-unavailable" });
-            await new Promise((resolve) => setTimeout(resolve, 50));
-          }
-        }
-      });
-    });
-    for (let round = 0; round < 2; round += 1) {
-      await untilLonger(answered, 200);
-      await engine.kill();
-      await engine.restart();
-    }
-    await untilLonger(answered, 100);
-    isDone = true;
-    await Promise.all(load);
-    expect(new Set(answered).size).toBe(answered.length);
-    expect(await commit(instances[0] as Store, counter, [1])).toEqual([expect.any(Number)]);
-  });
-}
+  describePlainLoad(
+    start,
+    ({ endpoint }) =>
+      openDynamodbStore({ ...localAccount, endpoint, createTable: true, deadlineMs: 2_000 }, silentContext()),
+    { kills: 2, answersBetween: 200 },
+  );
+});
 
 function updatesIn(proxy: FaultProxy): number {
   return proxy.requests.join("").match(/x-amz-target: DynamoDB_\w+\.UpdateItem/gi)?.length ?? 0;

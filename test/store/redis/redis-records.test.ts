@@ -12,7 +12,7 @@ import { answersLater } from "../answers-later.ts";
 import { describeKeyedLoad } from "../keyed-load.ts";
 import { newCounter } from "../new-counter.ts";
 import { silentContext } from "../silent-context.ts";
-import { rejection, sequence, take } from "../store-contract.ts";
+import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilTrue } from "../until.ts";
 
 const hourMs = 3_600_000;
@@ -208,6 +208,108 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       await store.set(counter, 1, { force: true });
       expect(await store.commit(counter, [keyed], { create: true })).toMatchObject([{ value: 2 }]);
     });
+  });
+
+  describe("above a lowered counter", () => {
+    let counter: CounterName;
+    let own: { keys: string; records: string };
+    const count = 4_500;
+
+    /** A lowering from 4,500 records to 100 whose instance lost its connection after the first slice, for good. */
+    async function lowerHalfway(): Promise<void> {
+      const proxy = await FaultProxy.open(redis.port);
+      ends.push(() => proxy.close());
+      const context = silentContext();
+      const store = await openRedisStore({ url: `redis://127.0.0.1:${proxy.port}` }, context);
+      ends.push(() => store.close());
+      const keys = sequence(1, count).map((at): Claim => ({ by: 1, key: `key ${at}` }));
+      await store.commit(counter, keys, { create: true });
+      let scripts = 0;
+      proxy.onRequest = (text) => {
+        scripts += text.match(/\r\n(evalsha|eval)\r\n/gi)?.length ?? 0;
+        // The first is not known to the server, and is sent once more as a whole.
+        if (scripts > 2) void proxy.close();
+      };
+      await client.script("FLUSH");
+      await store.set(counter, 100, { force: true });
+      expect(context.lines.at(-1)).toEqual({
+        level: "warn",
+        message: expect.stringMatching(/count as gone, but could not all be removed yet/),
+      });
+      expect(await client.zcard(own.records)).toBe(count - 1_000);
+    }
+
+    beforeEach(() => {
+      counter = newCounter();
+      own = ownKeys(counter);
+    });
+
+    test("are removed in slices of 1,000, each by a script of its own, so that others are served in between", async () => {
+      const store = await open();
+      const keys = sequence(1, count).map((at): Claim => ({ by: 1, key: `key ${at}` }));
+      await store.commit(counter, keys, { create: true });
+      const commands: string[] = [];
+      const monitor = await client.monitor();
+      ends.push(async () => monitor.disconnect());
+      monitor.on("monitor", (_time: string, [command, key, ...args]: string[]) => {
+        if (/^evalsha$/i.test(command as string)) commands.push("script");
+        if (key === own.records && /^zrem/i.test(command as string)) commands.push(args.join(" "));
+      });
+      await store.set(counter, 100, { force: true });
+      const slices = [1_000, 1_000, 1_000, 1_000, 400];
+      await untilTrue(() => commands.length >= 2 * slices.length);
+      expect(commands).toEqual(slices.flatMap((removed) => ["script", `-${removed} -1`]));
+      expect([await client.zcard(own.records), await client.hlen(own.keys)]).toEqual([100, 100]);
+    });
+
+    test("are not seen any more when the instance that removes them dies between two slices", async () => {
+      await lowerHalfway();
+      const store = await open();
+      expect(await store.peek(counter)).toBe(100);
+      expect(await store.record(counter, 101)).toBeUndefined();
+      expect(await store.record(counter, 100)).toMatchObject({ value: 100 });
+      expect(await store.records(counter, { limit: 5, key: "key 101" })).toEqual({ records: [] });
+      for (const before of [undefined, 101, 102, count]) {
+        const { records } = await store.records(counter, { limit: 1, ...(before && { before }) });
+        expect(records.map(({ value }) => value)).toEqual([100]);
+      }
+      // Numbers without a key go on at once, past those that are left.
+      expect(await commit(store, counter, [1, 1_000])).toEqual([101, 1_101]);
+      expect(await store.record(counter, 1_000)).toBeUndefined();
+      expect(await client.zcard(own.records)).toBe(count - 1_000);
+    });
+
+    test("are removed by whoever comes next with a key, who takes a new number for one of them", async () => {
+      await lowerHalfway();
+      const store = await open();
+      await take(store, counter);
+      const claims = ["key 100", "key 101", "key 4500"].map((key): Claim => ({ by: 1, key }));
+      expect(await store.commit(counter, claims, { create: true })).toMatchObject([
+        { value: 100, isReplay: true },
+        { value: 102 },
+        { value: 103 },
+      ]);
+      expect(await client.zcard(own.records)).toBe(102);
+      expect(await client.hlen(own.keys)).toBe(102);
+      expect(await client.hget(own.keys, "")).toBeNull();
+    });
+
+    test.each([
+      [50, 50],
+      [2_000, 100],
+      [9_000, 100],
+    ])(
+      "are gone as well when the counter is set to %i by force before they are removed",
+      async (value, kept) => {
+        await lowerHalfway();
+        const store = await open();
+        await store.set(counter, value, { force: true });
+        expect(await client.zcard(own.records)).toBe(kept);
+        expect(await store.commit(counter, [{ by: 1, key: "key 4000" }], { create: true })).toMatchObject([
+          { value: value + 1 },
+        ]);
+      },
+    );
   });
 
   test("are not written when the memory is full, and their number is not taken", async () => {

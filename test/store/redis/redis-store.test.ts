@@ -10,6 +10,7 @@ import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.
 import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
+import { describePlainLoad } from "../plain-load.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilLonger, untilTrue } from "../until.ts";
@@ -301,7 +302,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     ends.push(() => late.stop());
     await answersLater(store);
     expect(await take(store, newCounter())).toBe(1);
-    expect(context.lines.at(-1)).toMatchObject({ level: "info", message: "Redis can be reached again" });
+    expect(context.lines.at(-1)).toMatchObject({ level: "info", message: "Redis can be used again" });
   });
 
   test("closes while there is no server", async () => {
@@ -313,43 +314,11 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     });
   });
 
-  test("repeats no answered number when the server is killed and restarted under load", async () => {
-    const engine = await startRedis();
-    ends.push(() => engine.stop());
-    const instances = await Promise.all(
-      sequence(1, 3).map(() => open({ url: engine.url, deadlineMs: 1_000 })),
-    );
-    const counter = newCounter();
-    const answered: number[] = [];
-    let isDone = false;
-    const load = instances.flatMap((store) => {
-      const counters = new Counters(store);
-      return sequence(1, 16).map(async () => {
-        let last = 0;
-        while (!isDone) {
-          try {
-            const number = await counters.increment(counter);
-            expect(number).toBeGreaterThan(last);
-            last = number;
-            answered.push(number);
-          } catch (error) {
-            expect(error).toMatchObject({ code: "store-unavailable" });
-            await new Promise((resolve) => setTimeout(resolve, 20));
-          }
-        }
-      });
-    });
-    for (let round = 0; round < 5; round += 1) {
-      await untilLonger(answered, 500);
-      await engine.kill();
-      await engine.restart();
-    }
-    await untilLonger(answered, 100);
-    isDone = true;
-    await Promise.all(load);
-    expect(answered.length).toBeGreaterThan(2_500);
-    expect(new Set(answered).size).toBe(answered.length);
-  });
+  describePlainLoad(
+    () => startRedis(),
+    (engine) => openRedisStore({ url: engine.url, deadlineMs: 1_000 }, silentContext()),
+    { kills: 5, answersBetween: 500 },
+  );
 
   describe("reads the server's settings at the start", () => {
     test("says nothing of a server that loses nothing", async () => {
@@ -405,6 +374,29 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
         message: expect.stringMatching(/REDIS_REQUIRE_DURABLE.*appendonly/),
         consumed: false,
       });
+    });
+
+    test("works with it as soon as its settings are good, and says both once", async () => {
+      const port = await freePort();
+      const context = silentContext();
+      const url = `redis://127.0.0.1:${port}`;
+      const store = await open({ url, requireDurable: true, deadlineMs: 500 }, context);
+      const late = await startRedis({ port, args: ["--appendonly", "yes"] });
+      const admin = new Redis(late.url);
+      ends.push(
+        () => late.stop(),
+        async () => admin.disconnect(),
+      );
+      const settingsRead = async () =>
+        Number(/cmdstat_config\S*:calls=(\d+)/.exec(await admin.info("commandstats"))?.[1] ?? 0);
+      await untilTrue(async () => (await settingsRead()) >= 6);
+      await admin.config("SET", "appendfsync", "always");
+      await answersLater(store);
+      expect(await take(store, newCounter())).toBe(1);
+      expect(context.lines.filter(({ message }) => /appendfsync|again/.test(message))).toEqual([
+        { level: "warn", message: expect.stringMatching(/appendfsync always/) },
+        { level: "info", message: "Redis can be used again" },
+      ]);
     });
   });
 
