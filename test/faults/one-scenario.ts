@@ -22,10 +22,13 @@ const scenario = scenarios.find((one) => one.name === name);
 const trial = new Trial(new Random(Number(seed)), part === "short" ? undefined : Number(part));
 const start = performance.now();
 
-process.on("SIGTERM", async () => {
-  await trial.end();
-  process.exit(1);
-});
+// Nobody waits for the result any more.
+for (const signal of ["SIGTERM", "disconnect"] as const) {
+  process.on(signal, async () => {
+    await trial.end();
+    process.exit(1);
+  });
+}
 // Of work that goes on beside what is waited for.
 process.on("unhandledRejection", tell);
 
