@@ -12,6 +12,8 @@ export interface Answer {
   readonly detail: string | undefined;
   /** Whether an error says that it used up its number. */
   readonly isConsumed: boolean;
+  /** Whether the number was that of the request's key before. */
+  readonly isReplay: boolean;
   /** Whether it ever had a connection: without one it took nothing for sure. */
   readonly isSent: boolean;
   readonly start: number;
@@ -28,21 +30,26 @@ interface Pending {
  * connects again when the connection broke.
  */
 export class Client {
-  readonly #port: () => number;
+  readonly #port: () => number | undefined;
   #socket: Socket | undefined;
   #pending: Pending[] = [];
   #received = "";
 
-  /** @param port asked for whenever it connects */
-  constructor(port: () => number) {
+  /** @param port asked for whenever it connects; undefined while nobody listens */
+  constructor(port: () => number | undefined) {
     this.#port = port;
   }
 
-  /** Takes a number, and notes in the history what came of it. */
-  async take(counter: string, history: History): Promise<Answer> {
-    const answer = await this.request("POST", counter);
-    if (answer.number !== undefined) history.addAnswer(counter, answer.start, answer.end, answer.number);
-    else if (answer.isSent) history.addFailure(counter, answer.start, answer.end, answer.detail);
+  /** Takes a number, with a key or without, and notes in the history what came of it. */
+  async take(counter: string, history: History, key?: string): Promise<Answer> {
+    const answer = await this.request("POST", counter, "", key);
+    const { start, end, status, number, isReplay, detail } = answer;
+    if (number === undefined) {
+      if (answer.isSent) history.addFailure(counter, start, end, { reason: detail, key });
+    } else if (key === undefined) history.addAnswer(counter, start, end, number);
+    else history.addKeyedAnswer(counter, { key, number, isReplay }, answer);
+    if (status !== undefined && status !== 200 && status !== 503)
+      history.addOddAnswer(counter, `${status} ${detail}`);
     return answer;
   }
 
@@ -55,12 +62,15 @@ export class Client {
     return this.request("PUT", force ? `${counter}?force=true` : counter, `{"bn":${value}}`);
   }
 
-  request(method: string, target: string, body = ""): Promise<Answer> {
+  async request(method: string, target: string, body = "", key?: string): Promise<Answer> {
+    const start = performance.now();
     const socket = this.#connected();
+    if (socket === undefined) return unanswered(start, false);
+    const keyLine = key === undefined ? "" : `Idempotency-Key: "${key}"\r\n`;
     return new Promise((resolve) => {
-      this.#pending.push({ start: performance.now(), resolve });
+      this.#pending.push({ start, resolve });
       socket.write(
-        `${method} /${target} HTTP/1.1\r\nHost: test\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+        `${method} /${target} HTTP/1.1\r\nHost: test\r\n${keyLine}Content-Length: ${body.length}\r\n\r\n${body}`,
       );
     });
   }
@@ -69,9 +79,11 @@ export class Client {
     this.#socket?.destroy();
   }
 
-  #connected(): Socket {
+  #connected(): Socket | undefined {
     if (this.#socket && !this.#socket.destroyed) return this.#socket;
-    const socket = connect({ port: this.#port(), host: "127.0.0.1", noDelay: true });
+    const port = this.#port();
+    if (port === undefined) return undefined;
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
     const pending: Pending[] = [];
     let isSent = false;
     socket.on("connect", () => {
@@ -85,19 +97,7 @@ export class Client {
     // A broken connection is an answer like any other here.
     socket.on("error", () => {});
     socket.on("close", () => {
-      const end = performance.now();
-      for (const { start, resolve } of pending.splice(0)) {
-        resolve({
-          status: undefined,
-          number: undefined,
-          code: undefined,
-          detail: undefined,
-          isConsumed: false,
-          isSent,
-          start,
-          end,
-        });
-      }
+      for (const { start, resolve } of pending.splice(0)) resolve(unanswered(start, isSent));
     });
     return socket;
   }
@@ -117,8 +117,24 @@ export class Client {
       const { start, resolve } = pending.shift() as Pending;
       const { bn, code, detail, consumed } = JSON.parse(body);
       const status = Number(head.slice(9, 12));
-      resolve({ status, number: bn, code, detail, isConsumed: consumed === true, isSent: true, start, end });
+      const isReplay = /^idempotency-replayed:/im.test(head);
+      const isConsumed = consumed === true;
+      resolve({ status, number: bn, code, detail, isConsumed, isReplay, isSent: true, start, end });
     }
     this.#received = this.#received.slice(at);
   }
+}
+
+function unanswered(start: number, isSent: boolean): Answer {
+  return {
+    status: undefined,
+    number: undefined,
+    code: undefined,
+    detail: undefined,
+    isConsumed: false,
+    isReplay: false,
+    isSent,
+    start,
+    end: performance.now(),
+  };
 }

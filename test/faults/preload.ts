@@ -12,12 +12,12 @@ export interface Plan {
   readonly method?: string;
   readonly path?: string;
   /**
-   * What happens there: SIGSTOP or SIGKILL just before the operation; `late`: an fsync begins a second later; or it fails
-   * with this error (`EIO`).
+   * What happens there: SIGSTOP or SIGKILL just before the operation; `late`: an fsync begins a second later; `short`: half
+   * is written; or it fails with this error (`EIO`).
    */
   readonly act?: string;
-  /** All that follow fail as well. */
-  readonly isLasting?: boolean;
+  /** It is hit again after as many operations, and so on. */
+  readonly isRepeated?: boolean;
   /** The fence is no compare-and-swap any more: a rename in it that fails reports success. For controls. */
   readonly isFenceBlind?: boolean;
   /** No directory is ever synced. For controls. */
@@ -35,7 +35,7 @@ installFsShim((call): Verdict => {
   if (!path.startsWith(storageDir)) return undefined;
   const isHit = countAndCompare(call, path);
   if (isHit && plan.act !== undefined) {
-    if (plan.act === "late") return "late";
+    if (plan.act === "late" || plan.act === "short") return plan.act;
     if (!plan.act.startsWith("SIG")) return systemError(plan.act, call);
     process.kill(process.pid, plan.act);
   }
@@ -50,7 +50,7 @@ function countAndCompare({ method }: FsCall, path: string): boolean {
   if (plan.path !== undefined && !path.includes(plan.path)) return false;
   counted += 1;
   if (plan.at === undefined) return false;
-  return plan.isLasting ? counted >= plan.at : counted === plan.at;
+  return plan.isRepeated ? counted % plan.at === 0 : counted === plan.at;
 }
 
 process.on("message", (next: Plan) => {

@@ -19,11 +19,12 @@ export const staleMs = 2_000;
 const mostLines = 200;
 
 export interface ServiceOptions {
-  readonly storageDir: string;
+  /** Where its files are; it needs none with another store. */
+  readonly storageDir?: string;
+  /** More environment variables. */
+  readonly env?: Readonly<Record<string, string>>;
   /** What the preload does from the start. With none, the server runs as it is, without any preload. */
   readonly plan?: Plan;
-  /** A program that runs the server, with its arguments: `strace -f …`. */
-  readonly wrapper?: readonly string[];
 }
 
 /** A real server in a process of its own. */
@@ -34,19 +35,20 @@ export class Service {
   /** How it ended: the exit code, or the signal. */
   readonly ended: Promise<number | string>;
   #port: number | undefined;
+  #isKilled = false;
 
-  constructor({ storageDir, plan, wrapper = [] }: ServiceOptions) {
+  constructor({ storageDir, env, plan }: ServiceOptions) {
     const preload = `--import=file://${projectRoot}/dist/test/faults/preload.js`;
-    const command = [...wrapper, process.execPath, ...(plan ? [preload] : []), "dist/src/main.js"];
-    this.child = spawn(command[0] as string, command.slice(1), {
+    this.child = spawn(process.execPath, [...(plan ? [preload] : []), "dist/src/main.js"], {
       cwd: projectRoot,
       env: {
         PATH: process.env["PATH"],
         PORT: "0",
         HOST: "127.0.0.1",
-        STORAGE_DIR: storageDir,
+        ...(storageDir !== undefined && { STORAGE_DIR: storageDir }),
         LOCK_STALE_MS: String(staleMs),
         FAULT_PLAN: JSON.stringify(plan ?? {}),
+        ...env,
       },
       stdio: plan ? ["ignore", "pipe", "pipe", "ipc"] : ["ignore", "pipe", "pipe"],
     });
@@ -63,10 +65,16 @@ export class Service {
     }
   }
 
-  /** Where it listens. */
-  get port(): number {
-    if (this.#port === undefined) throw new Error("expected a service that listens");
-    return this.#port;
+  /** Where it listens; undefined once it was killed or has ended, for then the port may be anybody's. */
+  get port(): number | undefined {
+    const { exitCode, signalCode } = this.child;
+    return this.#isKilled || exitCode !== null || signalCode !== null ? undefined : this.#port;
+  }
+
+  /** The lines of its log that tell of something wrong, the last of each kind. */
+  get complaints(): string[] {
+    const serious = this.log.filter((line) => !/^\{"level":[123]0,/.test(line));
+    return [...new Map(serious.map((line) => [/"msg":"[^"]*/.exec(line)?.[0] ?? line, line])).values()];
   }
 
   /** Resolves when it listens and its store is open. */
@@ -99,6 +107,7 @@ export class Service {
   }
 
   signal(signal: NodeJS.Signals): void {
+    if (signal === "SIGKILL") this.#isKilled = true;
     this.child.kill(signal);
   }
 
@@ -113,7 +122,7 @@ export class Service {
 
   /** Ends it at once. */
   async kill(): Promise<void> {
-    this.child.kill("SIGKILL");
+    this.signal("SIGKILL");
     await this.ended;
   }
 

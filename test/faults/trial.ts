@@ -34,6 +34,8 @@ export class Trial {
   readonly figures: Figures = {};
   readonly #part: number | undefined;
   readonly #cleanups: (() => unknown)[] = [];
+  readonly #services: Service[] = [];
+  readonly #checked = new WeakMap<History, { answered: number; failed: number }>();
 
   /** @param part how much of the record's amount is run; undefined for the short form */
   constructor(random: Random, part: number | undefined) {
@@ -47,7 +49,7 @@ export class Trial {
   }
 
   count(figure: string, by = 1): void {
-    this.figures[figure] = (this.figures[figure] ?? 0) + by;
+    if (by > 0) this.figures[figure] = (this.figures[figure] ?? 0) + by;
   }
 
   newDirectory(parent = tmpdir()): string {
@@ -58,6 +60,7 @@ export class Trial {
 
   async start(options: ServiceOptions): Promise<Service> {
     const service = new Service(options);
+    this.#services.push(service);
     this.onEnd(() => service.kill());
     return service.listening();
   }
@@ -100,12 +103,20 @@ export class Trial {
     if (!claim) throw new Wrong(otherwise);
   }
 
-  /** Fails the trial when the history cannot be right. */
-  check(history: History, options: Parameters<History["wrongs"]>[0] = {}): void {
-    const wrongs = history.wrongs(options);
-    this.count("numbers", history.answered);
-    this.count("failed requests", history.failed);
+  /** Fails the trial when the history cannot be right. Counts what came to it since it was last checked. */
+  check(history: History): void {
+    const wrongs = history.wrongs();
+    const { answered, failed } = history;
+    const before = this.#checked.get(history) ?? { answered: 0, failed: 0 };
+    this.count("numbers", answered - before.answered);
+    this.count("failed requests", failed - before.failed);
+    this.#checked.set(history, { answered, failed });
     if (wrongs.length > 0) throw new Wrong(wrongs.slice(0, 5).join("\n"));
+  }
+
+  /** What the services said of themselves that is not in order: the last lines of each. */
+  get complaints(): string[] {
+    return this.#services.flatMap(({ complaints }) => complaints);
   }
 
   /** Fails the trial when a request failed. */
@@ -113,13 +124,23 @@ export class Trial {
     this.expect(failed === 0, `expected no failure, got ${failed}, the first of them: ${firstFailure}`);
   }
 
+  /** Fails the trial when a request without a key failed. */
+  checkNoPlainFailure({ firstPlainFailure: first }: History): void {
+    this.expect(first === undefined, `expected no failure of a request without a key, got: ${first}`);
+  }
+
   /** For controls: fails the trial unless the history shows numbers that were answered twice. */
   checkIsCaught(history: History): void {
-    const found = history.wrongs().filter((wrong) => wrong.includes("answered twice"));
+    const found = repeatedNumbers(history);
     this.count("numbers", history.answered);
     this.count("counters with repeated numbers", found.length);
     this.expect(found.length > 0, "expected the checker to find repeated numbers, but it found none");
   }
+}
+
+/** What a history tells of numbers that were answered twice. */
+export function repeatedNumbers(history: History): string[] {
+  return history.wrongs().filter((wrong) => wrong.includes("answered twice"));
 }
 
 /**
@@ -138,7 +159,7 @@ export function runOrSkip(program: string, args: readonly string[]): void {
 }
 
 /** Waits until something is so. Rejects after `timeoutMs`. */
-export async function until(claim: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
+export async function until(claim: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!claim()) {
     if (performance.now() > deadline) throw new Wrong(`expected ${what} within ${timeoutMs} ms`);
@@ -167,6 +188,55 @@ export async function load(
     }
   };
   await Promise.all(lanes.flatMap((lane) => Array.from({ length: lane.depth }, () => caller(lane))));
+}
+
+export interface KeyedLane {
+  /** Its callers do not have to wait for one another, but for answers to come in order. */
+  readonly client: Client;
+  readonly counter: string;
+  /** How many requests it keeps in flight. */
+  readonly depth: number;
+}
+
+/** How many requests in a row are for the same key, and which share of all is for one of long ago. */
+const asksPerKey = 6;
+const oldShare = 0.1;
+
+/**
+ * Asks for numbers with keys until it is over: each key several times by whoever comes, and some once more much later.
+ * Who meets an error asks again, with the same key, until there is an answer: at the end every key has one.
+ */
+export async function loadKeys(
+  lanes: readonly KeyedLane[],
+  { history, random, isOver }: { history: History; random: Random; isOver: () => boolean },
+): Promise<void> {
+  const run = random.uuid();
+  const asked = new Map<string, number>();
+  const nextKey = (counter: string) => {
+    const turn = asked.get(counter) ?? 0;
+    asked.set(counter, turn + 1);
+    const newest = Math.floor(turn / asksPerKey);
+    return `${run} ${random.next() < oldShare ? random.integer(0, newest) : newest}`;
+  };
+  const caller = async ({ client, counter }: KeyedLane) => {
+    while (!isOver()) await insist(client, counter, history, nextKey(counter));
+  };
+  await Promise.all(lanes.flatMap((lane) => Array.from({ length: lane.depth }, () => caller(lane))));
+}
+
+/** Asks with a key until there is an answer. */
+async function insist(client: Client, counter: string, history: History, key: string): Promise<void> {
+  while ((await client.take(counter, history, key)).number === undefined) await sleep(5);
+}
+
+/** Asks for some of the keys of a counter that were answered once more: what they stand for has to be the same. */
+export async function askAgain(
+  client: Client,
+  counter: string,
+  { history, random, most }: { history: History; random: Random; most: number },
+): Promise<void> {
+  const keys = random.sample([...history.keysOf(counter).keys()], most);
+  await Promise.all(keys.map((key) => insist(client, counter, history, key)));
 }
 
 /**

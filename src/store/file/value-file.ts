@@ -68,9 +68,13 @@ function readStart(path: string): string | undefined {
   try {
     fd = openValueFile(path);
   } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+    const found = fs.lstatSync(path, { throwIfNoEntry: false });
+    if (!found) return undefined;
     // A link that leads nowhere is no missing file: the number may be on a disk that is not mounted.
-    if (errnoOf(error) === "ENOENT" && !fs.lstatSync(path, { throwIfNoEntry: false })) return undefined;
-    throw error;
+    if (found.isSymbolicLink()) throw error;
+    // Put there in between, by another process.
+    return readStart(path);
   }
   try {
     return textOf(fd);

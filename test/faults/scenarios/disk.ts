@@ -3,7 +3,7 @@ import path from "node:path";
 import type { Answer } from "../client.ts";
 import { History } from "../history.ts";
 import { Service } from "../service.ts";
-import type { Scenario, Trial } from "../trial.ts";
+import { load, type Scenario, type Trial } from "../trial.ts";
 
 /** Uses new and known counters on a small disk until it is full, asks on, frees it, and asks again. */
 async function fill(trial: Trial, options: string): Promise<void> {
@@ -43,8 +43,43 @@ async function takeSurely(
   const answer = await client.request("POST", counter);
   if (answer.number !== undefined) history.addAnswer(counter, answer.start, answer.end, answer.number);
   else if (answer.status === undefined || answer.isConsumed)
-    history.addFailure(counter, answer.start, answer.end);
+    history.addFailure(counter, answer.start, answer.end, { reason: answer.detail });
   return answer;
+}
+
+/** What only the paths of temporary files contain. */
+const temporaryFile = ".";
+
+async function cutWritesShort(
+  trial: Trial,
+  { processes, path: file = "" }: { processes: number; path?: string },
+): Promise<void> {
+  const { random } = trial;
+  const storageDir = trial.newDirectory();
+  const plan = { method: "writeSync", at: 3, act: "short", isRepeated: true, path: file };
+  const start = () => trial.start({ storageDir, plan });
+  const services = await Promise.all(Array.from({ length: processes }, start));
+  const counters = Array.from({ length: 4 }, () => random.uuid());
+  const picks = [...counters.map((counter) => () => counter), () => random.uuid()];
+  const history = new History();
+  const lanes = services.flatMap((service) =>
+    picks.map((pick) => ({ client: trial.client(service), pick, depth: 4 })),
+  );
+  const many = trial.amount(1_500, 20_000);
+  await load(lanes, { history, isOver: () => history.answered >= many });
+  trial.check(history);
+  trial.checkNoFailure(history);
+  const writes = await Promise.all(services.map((service) => service.arm({})));
+  const shortWrites = writes.map((counted) => Math.floor(counted / plan.at));
+  trial.count(
+    "short writes",
+    shortWrites.reduce((sum, more) => sum + more, 0),
+  );
+  for (const counter of random.sample(history.counters, 200)) {
+    const text = fs.readFileSync(path.join(storageDir, counter), "utf8");
+    const number = history.last(counter);
+    trial.expect(text === `${number}\n`, `expected the value file to say ${number}, got ${text}`);
+  }
 }
 
 export const diskScenarios: readonly Scenario[] = [
@@ -57,6 +92,16 @@ export const diskScenarios: readonly Scenario[] = [
     name: "inodes-full",
     about: "no inodes left: likewise",
     run: (trial) => fill(trial, "size=16m,nr_inodes=64"),
+  },
+  {
+    name: "short-write",
+    about:
+      "every third write is cut short, under load: no failure, nothing lost, and whole value files at the end",
+    async run(trial) {
+      // A number that is cut short in its place could be taken by another process for one that was raised by hand.
+      await cutWritesShort(trial, { processes: 1 });
+      await cutWritesShort(trial, { processes: 2, path: temporaryFile });
+    },
   },
   {
     name: "sync-fails",

@@ -48,8 +48,8 @@ const situations: readonly Situation[] = [
     name: "directory of the Go original",
     async prepare(session) {
       fs.writeFileSync(path.join(session.storageDir, session.counter.toUpperCase()), "41\n");
-      session.history.addAnswer(session.counter, 0, 0, 41);
       session.from = 40;
+      session.history.addAnswer(session.counter, 0, 0, 41);
       await session.reopen();
     },
     work: twoCommits,
@@ -79,8 +79,8 @@ const situations: readonly Situation[] = [
 class Session {
   readonly storageDir: string;
   readonly counter: CounterName;
-  history = new History();
   from = 0;
+  history = new History({ from: () => this.from });
   /** What the counter may be at after a lowering, by what its caller was told. */
   lowered: { readonly to: number; readonly isSure: boolean } | undefined;
   isFatal = false;
@@ -104,7 +104,7 @@ class Session {
   }
 
   async close(): Promise<void> {
-    const late = sleep(5_000, "late", { ref: false });
+    const late = sleep(60_000, "late", { ref: false });
     if ((await Promise.race([this.#counters?.close(), late])) === "late")
       throw new Wrong("expected the store to close");
   }
@@ -144,12 +144,12 @@ class Session {
     const before = this.history.last(this.counter);
     const first = await this.take();
     if (this.lowered && first === this.lowered.to + 1) {
-      this.history = new History();
       this.from = first;
+      this.history = new History({ from: () => this.from });
     } else if (this.lowered?.isSure) throw new Wrong(`expected ${this.lowered.to + 1}, got ${first}`);
     await this.takeMany(2);
     if (first === undefined) throw new Wrong(`expected a number after ${before} once the faults were over`);
-    const wrongs = this.history.wrongs({ from: () => this.from });
+    const wrongs = this.history.wrongs();
     if (wrongs.length > 0) throw new Wrong(wrongs.join("\n"));
     const peeked = await (this.#counters as Counters).peek(this.counter);
     const text = fs.readFileSync(path.join(this.storageDir, this.counter), "utf8");

@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
-import fs from "node:fs";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "../client.ts";
 import { History } from "../history.ts";
 import type { Service } from "../service.ts";
-import { createSwitch, eachOf, load, runOrSkip, type Scenario, type Trial, until } from "../trial.ts";
+import { requireStrace, trace } from "../strace.ts";
+import { createSwitch, eachOf, load, type Scenario, type Trial } from "../trial.ts";
 
 /** How a commit can find its counter; what has to be done to bring it there; and how many numbers it has then. */
 export const situations = {
@@ -34,6 +32,65 @@ export async function countSteps(trial: Trial, situation: Situation): Promise<nu
   return steps;
 }
 
+/** A service that has a successor whenever it is killed. */
+export class Member {
+  readonly #trial: Trial;
+  readonly #storageDir: string;
+  #service: Service;
+
+  constructor(trial: Trial, storageDir: string, service: Service) {
+    this.#trial = trial;
+    this.#storageDir = storageDir;
+    this.#service = service;
+  }
+
+  newClient(): Client {
+    return this.#trial.client(() => this.#service);
+  }
+
+  async killAndReplace(): Promise<void> {
+    await this.#service.kill();
+    this.#service = await this.#trial.start({ storageDir: this.#storageDir });
+  }
+}
+
+/** Starts several services on one directory. */
+export async function startGroup(
+  trial: Trial,
+  { storageDir, size }: { storageDir: string; size: number },
+): Promise<Member[]> {
+  const start = async () => new Member(trial, storageDir, await trial.start({ storageDir }));
+  return Promise.all(Array.from({ length: size }, start));
+}
+
+/** How many kills there are before everybody waits, for what was seen to be checked. */
+const killsPerRound = 50;
+
+/** Kills some or all of a group again and again, while it is used. */
+export async function killAgainAndAgain(
+  trial: Trial,
+  { group, history, kills }: { group: readonly Member[]; history: History; kills: number },
+  use: (isOver: () => boolean) => Promise<unknown>,
+): Promise<void> {
+  const { random } = trial;
+  for (let left = kills; left > 0; ) {
+    const { isOver, end } = createSwitch();
+    const using = use(isOver);
+    for (let inRound = 0; inRound < killsPerRound && left > 0; ) {
+      await sleep(random.integer(5, 150));
+      const victims = random.sample(group, random.integer(1, group.length));
+      await Promise.all(victims.map((member) => member.killAndReplace()));
+      trial.count("kills", victims.length);
+      inRound += victims.length;
+      left -= victims.length;
+    }
+    end();
+    await using;
+    history.settle();
+    trial.check(history);
+  }
+}
+
 const calls = ["rename", "fsync", "mkdir", "rmdir", "openat", "write", "pwrite64", "close"] as const;
 
 export const killScenarios: readonly Scenario[] = [
@@ -43,34 +100,16 @@ export const killScenarios: readonly Scenario[] = [
     async run(trial) {
       const { random } = trial;
       const storageDir = trial.newDirectory();
-      const services = await Promise.all([1, 2, 3].map(() => trial.start({ storageDir })));
       const history = new History();
       const counters = Array.from({ length: 3 }, () => random.uuid());
-      const { isOver, end } = createSwitch();
-      const lanes = services.flatMap((_, at) => {
-        const client = () => trial.client(() => services[at] as Service);
-        return [
-          ...counters.map((counter) => ({ client: client(), pick: () => counter, depth: 8 })),
-          { client: client(), pick: () => random.uuid(), depth: 2 },
-        ];
-      });
-      const loading = load(lanes, { history, isOver });
-      for (let kills = trial.amount(12, 1_000); kills > 0; ) {
-        await sleep(random.integer(5, 250));
-        const victims = random.sample([0, 1, 2], random.integer(1, 3));
-        for (const at of victims) services[at]?.signal("SIGKILL");
-        await Promise.all(
-          victims.map(async (at) => {
-            await services[at]?.ended;
-            services[at] = await trial.start({ storageDir });
-          }),
-        );
-        kills -= victims.length;
-        trial.count("kills", victims.length);
-      }
-      end();
-      await loading;
-      trial.check(history);
+      const group = await startGroup(trial, { storageDir, size: 3 });
+      const lanes = group.flatMap((member) => [
+        ...counters.map((counter) => ({ client: member.newClient(), pick: () => counter, depth: 8 })),
+        { client: member.newClient(), pick: () => random.uuid(), depth: 2 },
+      ]);
+      await killAgainAndAgain(trial, { group, history, kills: trial.amount(12, 900) }, (isOver) =>
+        load(lanes, { history, isOver }),
+      );
     },
   },
   {
@@ -105,11 +144,11 @@ export const killScenarios: readonly Scenario[] = [
     name: "kill-at-call",
     about: "kill -9 at system calls, by strace: nothing answered comes again",
     async run(trial) {
-      runOrSkip("strace", ["-f", "-qq", "-e", "trace=none", "true"]);
+      requireStrace();
       const storageDir = trial.newDirectory();
       const counter = trial.random.uuid();
       const history = new History();
-      for (let kills = trial.amount(2, 60); kills > 0; kills -= 1) {
+      for (let kills = trial.amount(2, 40); kills > 0; kills -= 1) {
         const call = trial.random.pick(calls);
         const when = trial.random.integer(1, 40);
         // It counts from the first request on: a server that starts makes many of the same calls.
@@ -117,8 +156,7 @@ export const killScenarios: readonly Scenario[] = [
         const client = trial.client(service);
         await client.take(counter, history);
         const inject = `inject=${call}:signal=SIGKILL:when=${when}`;
-        const tracer = new Tracer(service, [`-e`, `trace=${call}`, `-e`, inject]);
-        await tracer.attached(trial);
+        await trace(trial, service, ["-e", `trace=${call}`, "-e", inject]);
         const { isOver, end } = createSwitch();
         const loading = load([{ client, pick: () => counter, depth: 4 }], { history, isOver });
         await Promise.race([service.ended, sleep(1_500)]);
@@ -133,31 +171,3 @@ export const killScenarios: readonly Scenario[] = [
     },
   },
 ];
-
-/** strace, attached to a server that runs already. */
-class Tracer {
-  readonly #service: Service;
-  readonly #args: readonly string[];
-
-  constructor(service: Service, args: readonly string[]) {
-    this.#service = service;
-    this.#args = args;
-  }
-
-  async attached(trial: Trial): Promise<void> {
-    const pid = String(this.#service.child.pid);
-    const child = spawn("strace", ["-f", "-qq", "-p", pid, "-o", "/dev/null", ...this.#args], {
-      stdio: "ignore",
-    });
-    trial.onEnd(() => child.kill("SIGKILL"));
-    await until(() => isTraced(pid), "strace to be attached");
-  }
-}
-
-function isTraced(pid: string): boolean {
-  const tasks = fs.readdirSync(`/proc/${pid}/task`);
-  return tasks.every((task) => {
-    const status = fs.readFileSync(path.join("/proc", pid, "task", task, "status"), "utf8");
-    return !/^TracerPid:\t0$/m.test(status);
-  });
-}

@@ -32,9 +32,9 @@ async function checkGoesOn(
   from: number,
   clients: Client[],
 ) {
-  const history = new History();
+  const history = new History({ from: () => from });
   for (let n = 0; n < 6; n += 1) await clients[n % clients.length]?.take(counter, history);
-  trial.check(history, { from: () => from });
+  trial.check(history);
   trial.expect(history.failed === 0 && history.last(counter) === from + 6, `expected to go on from ${from}`);
   const text = fs.readFileSync(path.join(storageDir, counter), "utf8");
   trial.expect(text === `${from + 6}\n`, `expected a value file that says ${from + 6}, got ${text}`);
@@ -108,7 +108,7 @@ async function wakeLate(trial: Trial, { storageDir, at, late, otherClient }: Lat
   await until(() => isAnswered || late.isStopped(), "an answer or a stop");
   const { status } = await otherClient.set(counter, low, { force: true });
   trial.expect(status === 200, `expected to lower the counter, got ${status}`);
-  const history = new History();
+  const history = new History({ from: () => low });
   for (let n = 0; n < 3; n += 1) await otherClient.take(counter, history);
   await late.wake();
   const number = await pending;
@@ -119,6 +119,6 @@ async function wakeLate(trial: Trial, { storageDir, at, late, otherClient }: Lat
   );
   const from = number === high + 1 ? low + 3 : low + 4;
   await checkGoesOn(trial, storageDir, counter, from, [otherClient, lateClient]);
-  trial.check(history, { from: () => low });
+  trial.check(history);
   await late.kill();
 }

@@ -6,7 +6,7 @@ import { createSwitch, eachOf, type Lane, load, type Scenario, type Trial, until
 import { countSteps, type Situation, situations } from "./kill.ts";
 
 /** Longer than a lock lasts that nobody refreshes: proper-lockfile dates a new one up to a second ahead. */
-const pauseMs = staleMs + 1_200;
+export const pauseMs = staleMs + 1_200;
 
 interface Pause {
   readonly situation: Situation;
@@ -42,9 +42,9 @@ export async function pause(
   const loading = load(lanes, { history, isOver });
   if (service.isStopped()) {
     await sleep(pauseMs);
-    service.signal("SIGCONT");
     trial.count("over-stale pauses");
   }
+  await service.wake();
   await waiting;
   const both = load([...lanes, { client, pick: () => counter, depth: 2 }], { history, isOver });
   await sleep(100);
@@ -70,7 +70,7 @@ export const pauseScenarios: readonly Scenario[] = [
           if (at % 5 === 0) all.push({ situation, plan });
         }
       }
-      const count = trial.amount(8, Math.max(200, all.length));
+      const count = trial.amount(8, Math.max(260, all.length));
       const chosen = trial.random.sample(all, count);
       while (chosen.length < count) chosen.push(trial.random.pick(all));
       await eachOf(
@@ -80,7 +80,7 @@ export const pauseScenarios: readonly Scenario[] = [
           trial.check(history);
           trial.checkNoFailure(history);
         },
-        8,
+        16,
       );
     },
   },

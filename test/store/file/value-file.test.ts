@@ -78,6 +78,16 @@ describe("reading", () => {
     expect(readValueFile(makeFile())).toEqual({ state: "missing" });
   });
 
+  test("finds the number in a file that comes while it is looked for", () => {
+    const file = makeFile();
+    failWith((call) => {
+      if (call.method !== "openSync" || call.args[0] !== file || fs.existsSync(file)) return undefined;
+      fs.writeFileSync(file, "42\n");
+      return systemError("ENOENT", call);
+    });
+    expect(readValueFile(file)).toMatchObject({ state: "number", value: 42 });
+  });
+
   test("throws at a directory, a FIFO (without waiting for its writer) and a loop of links", () => {
     const directory = makeDirectory();
     expect(() => readValueFile(directory)).toThrow(expect.objectContaining({ code: "EISDIR" }));
