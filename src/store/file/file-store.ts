@@ -116,7 +116,7 @@ interface Change<Result> {
 
 /** How often a commit follows a fence that others move, and writes a value file. Far more than was ever needed. */
 const mostTries = 100;
-const mostWrites = 10;
+const mostWrites = 100;
 
 class FileStore implements Store {
   readonly description: string;

@@ -695,7 +695,7 @@ describe("an operation that fails", () => {
       code: "store-unavailable",
       message: "expected to write the value file, got an unexpected failure",
       consumed: true,
-      cause: { message: "expected the value file to say what the fence does within 10 writes" },
+      cause: { message: "expected the value file to say what the fence does within 100 writes" },
     });
     expect(await rejection(take(store, counter))).toMatchObject({ code: "store-full", consumed: false });
     repair();
