@@ -200,10 +200,13 @@ export class ActiveCounters<Known> {
   /** In rounds over all counters, so that none is waited for long. */
   #letWaitersIn(): void {
     if (this.#unasked.length === 0) this.#unasked = [...this.#counters.values()];
+    // One that was used a moment ago is about to be used again: `enter` sees to its waiters, when its slice is over.
+    const latestMs = performance.now() - sweepMs;
     for (let looks = sweepLooks; looks > 0; looks -= 1) {
       const counter = this.#unasked.pop();
       if (counter === undefined) break;
-      if (!isAtRest(counter) || !this.#options.locks.isWanted(counter.valuePath)) continue;
+      if (!isAtRest(counter) || counter.usedMs > latestMs || !this.#options.locks.isWanted(counter.valuePath))
+        continue;
       // Whoever waits need not wait for our syncs: they are for a directory at rest, and this one is not.
       this.#letGo(counter);
       void this.#retire(counter);
