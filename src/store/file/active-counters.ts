@@ -3,8 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import type { CounterLocks } from "./counter-locks.ts";
 
-/** How long a lock is kept under load before those who wait for it are let in. */
-const sliceMs = 40;
+/**
+ * How long a lock is kept under load before those who wait for it are let in. Each change of hands costs some milliseconds,
+ * and whoever waits has to wait for all slices before.
+ */
+const sliceMs = 60;
 /** How long a lock is kept without work: taking it again costs more than keeping it. */
 const idleMs = 3000;
 /** How often a waiter looks for the lock. */

@@ -7,8 +7,11 @@
  *  2. know how far the counter is: the larger of fence and value file. What was known at the last commit still
  *     holds while the lock is ours and the value file is the one that we wrote;
  *  3. move the fence: the compare-and-swap that makes the numbers ours (`fence.ts`). Somebody else moved it: back to 2;
- *  4. sync the fence's directory: the durable point. Meanwhile replace the value file (`value-file.ts`), and look whether
- *     the fence moved on, so that a writer who was overtaken does not leave an old number there;
+ *  4. sync the fence's directory: the durable point. Meanwhile write the value file (`value-file.ts`), in place where it
+ *     says what the fence said before, and look whether the fence moved on, so that a writer who was overtaken does not
+ *     leave an old number there. That look comes after every write, so it holds for a file that others wrote, with or
+ *     without the lock. A writer who dies before it leaves one whole line with a number not above the fence's highest,
+ *     which the fence overrules;
  *  5. resolve.
  *
  * Before the fence moved nothing was consumed. Afterwards the numbers are gone, whatever fails: the fence never moves

@@ -184,6 +184,12 @@ describe("replacing", () => {
   });
 });
 
+test("a replaced file that cannot be read back throws the system's error", () => {
+  const file = makeFile("99\n");
+  failWith((call) => (call.method === "readSync" ? systemError("EIO", call) : undefined));
+  expect(() => replaceValueFile(file, "100\n")).toThrow(expect.objectContaining({ code: "EIO" }));
+});
+
 describe("adopting", () => {
   test("takes over a file that says exactly what is expected, to overwrite it", () => {
     const file = makeFile("41\n");
