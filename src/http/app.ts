@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { findUuidName, quote } from "../counter/counter-name.ts";
 import type { Counters } from "../counter/counters.ts";
 import { createAccessLog } from "./access-log.ts";
-import { addBuildnumber } from "./dialects/buildnumber.ts";
+import { addBuildnumber, addUsualPost } from "./dialects/buildnumber.ts";
 import { createLambdaAtomicCounter } from "./dialects/lambda-atomic-counter.ts";
 import { createMicroIncrementer } from "./dialects/micro-incrementer.ts";
 import { createTot } from "./dialects/tot.ts";
@@ -50,8 +50,9 @@ export function createApp(counters: Counters, options: AppOptions): Express {
   app.enable("case sensitive routing");
 
   if (logRequests) app.use(createAccessLog(log));
-  addHealth(app, counters);
   const isMainAtRoot = rootDialect === "buildnumber";
+  if (isMainAtRoot) addUsualPost(app, counters);
+  addHealth(app, counters);
   const base = isMainAtRoot ? "" : dialectPaths.buildnumber;
   if (dialects.includes("tot")) app.use(base + dialectPaths.tot, createTot(counters));
   if (dialects.includes("lambda-atomic-counter")) {

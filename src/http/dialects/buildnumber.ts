@@ -24,15 +24,7 @@ import { wantsText } from "../wants-text.ts";
 export function addBuildnumber(app: IRouter, counters: Counters): void {
   app
     .route("/:id")
-    .post(async (req, res) => {
-      const name = parseUuidName(req.params.id);
-      const query = queryOf(req);
-      const format = formatOf(query);
-      const max = integerOf(query, "max", 1, maxValue);
-      const key = parseIdempotencyKey(req);
-      const metadata = await readMetadata(req);
-      sendClaimed(req, res, await counters.claim(name, { max, key, metadata }), format, max);
-    })
+    .post(createTaker(counters))
     // Each a route of its own: HEAD must never be an implicit form of something that consumes.
     .get(showNumber)
     .head(showNumber)
@@ -82,6 +74,26 @@ export function addBuildnumber(app: IRouter, counters: Counters): void {
     if (value === undefined) throw counterNotFound();
     sendNumber(req, res, value);
   }
+}
+
+/**
+ * Adds the one route that nearly all requests take, for ids in their usual spelling: put before all other routes, it spares
+ * them the comparison with each. It does what `addBuildnumber` does for these requests.
+ */
+export function addUsualPost(app: IRouter, counters: Counters): void {
+  app.post(/^\/(?<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/, createTaker(counters));
+}
+
+function createTaker(counters: Counters) {
+  return async (req: Request<{ id: string }>, res: Response): Promise<void> => {
+    const name = parseUuidName(req.params.id);
+    const query = queryOf(req);
+    const format = formatOf(query);
+    const max = integerOf(query, "max", 1, maxValue);
+    const key = parseIdempotencyKey(req);
+    const metadata = await readMetadata(req);
+    sendClaimed(req, res, await counters.claim(name, { max, key, metadata }), format, max);
+  };
 }
 
 function sendNumber(req: Request<{ id: string }>, res: Response, value: number): void {

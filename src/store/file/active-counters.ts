@@ -3,17 +3,24 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import type { CounterLocks } from "./counter-locks.ts";
 
-/** How long a lock is kept under load before those who wait for it are let in. */
-const sliceMs = 40;
+/**
+ * How long a lock is kept under load before those who wait for it are let in. Each change of hands costs some milliseconds,
+ * and whoever waits has to wait for all slices before.
+ */
+const sliceMs = 60;
 /** How long a lock is kept without work: taking it again costs more than keeping it. */
 const idleMs = 3000;
 /** How often a waiter looks for the lock. */
 const pollMs = 1;
 /** How long the one who gave a lock up stands back: long enough for a waiter to look. */
 const standBackMs = 3 * pollMs;
-/** How often idle counters are looked over, and how many of them each time: retiring syncs, which live commits feel. */
+/**
+ * How often idle counters are looked over; how many are retired each time, for that syncs, which live commits feel; and how
+ * many are asked for waiters, and again for each that has one: where one is waited for, others are.
+ */
 const sweepMs = 10;
-const sweepLooks = 32;
+const sweepRetires = 32;
+const sweepLooks = 64;
 
 /** A counter with work in hand or just done: what is known of it, for as long as that is cheaper than finding out. */
 export interface ActiveCounter<Known> {
@@ -58,6 +65,8 @@ export class ActiveCounters<Known> {
   readonly #options: Required<ActiveCountersOptions<Known>>;
   readonly #counters = new Map<CounterName, ActiveCounter<Known>>();
   #sweeping: NodeJS.Timeout | undefined;
+  /** Whom the sweep has not asked for waiters in this round. */
+  #unasked: ActiveCounter<Known>[] = [];
 
   constructor(options: ActiveCountersOptions<Known>) {
     this.#options = { most: 1024, ...options };
@@ -161,25 +170,55 @@ export class ActiveCounters<Known> {
   }
 
   #retire(counter: ActiveCounter<Known>): Promise<void> {
-    const { locks, settle, forget } = this.#options;
+    const { settle } = this.#options;
     counter.retiring ??= settle(counter).then(() => {
-      locks.release(counter.valuePath);
-      forget(counter);
+      this.#letGo(counter);
       this.#counters.delete(counter.name);
     });
     return counter.retiring;
   }
 
+  #letGo(counter: ActiveCounter<Known>): void {
+    this.#options.locks.release(counter.valuePath);
+    this.#options.forget(counter);
+  }
+
   /** Retires what is idle for long, and what others wait for. */
   #sweep(): void {
-    const now = performance.now();
-    let looks = sweepLooks;
-    for (const counter of this.#counters.values()) {
-      if (counter.isBusy || counter.retiring !== undefined) continue;
-      if (looks-- <= 0) break;
-      const isDue = now - counter.usedMs >= idleMs;
-      if (isDue || this.#options.locks.isWanted(counter.valuePath)) void this.#retire(counter);
-    }
+    this.#retireIdle();
+    this.#letWaitersIn();
     this.#sweeping = this.#counters.size > 0 ? setTimeout(() => this.#sweep(), sweepMs).unref() : undefined;
   }
+
+  #retireIdle(): void {
+    const latestMs = performance.now() - idleMs;
+    let retires = sweepRetires;
+    for (const counter of this.#counters.values()) {
+      if (!isAtRest(counter)) continue;
+      if (counter.usedMs > latestMs || retires-- <= 0) break;
+      void this.#retire(counter);
+    }
+  }
+
+  /** In rounds over all counters, so that none is waited for long. */
+  #letWaitersIn(): void {
+    if (this.#unasked.length === 0) this.#unasked = [...this.#counters.values()];
+    // One that was used a moment ago is about to be used again: `enter` sees to its waiters, when its slice is over.
+    const latestMs = performance.now() - sweepMs;
+    for (let looks = sweepLooks; looks > 0; looks -= 1) {
+      const counter = this.#unasked.pop();
+      if (counter === undefined) break;
+      if (!isAtRest(counter) || counter.usedMs > latestMs || !this.#options.locks.isWanted(counter.valuePath))
+        continue;
+      // Whoever waits need not wait for our syncs: they are for a directory at rest, and this one is not.
+      this.#letGo(counter);
+      void this.#retire(counter);
+      looks += sweepLooks;
+    }
+  }
+}
+
+/** Whether a counter has no work in hand, and is not on its way out. */
+function isAtRest({ isBusy, retiring }: ActiveCounter<unknown>): boolean {
+  return !isBusy && retiring === undefined;
 }

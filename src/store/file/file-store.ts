@@ -7,8 +7,11 @@
  *  2. know how far the counter is: the larger of fence and value file. What was known at the last commit still
  *     holds while the lock is ours and the value file is the one that we wrote;
  *  3. move the fence: the compare-and-swap that makes the numbers ours (`fence.ts`). Somebody else moved it: back to 2;
- *  4. sync the fence's directory: the durable point. Meanwhile replace the value file (`value-file.ts`), and look whether
- *     the fence moved on, so that a writer who was overtaken does not leave an old number there;
+ *  4. sync the fence's directory: the durable point. Meanwhile write the value file (`value-file.ts`), in place where it
+ *     says what the fence said before, and look whether the fence moved on, so that a writer who was overtaken does not
+ *     leave an old number there. That look comes after every write, so it holds for a file that others wrote, with or
+ *     without the lock. A writer who dies before it leaves one whole line with a number not above the fence's highest,
+ *     which the fence overrules;
  *  5. resolve.
  *
  * Before the fence moved nothing was consumed. Afterwards the numbers are gone, whatever fails: the fence never moves
@@ -57,6 +60,7 @@ import { type Found, Records } from "./records.ts";
 import { Spellings } from "./spellings.ts";
 import { openStorageDir, type StorageDir } from "./storage-dir.ts";
 import {
+  adoptValueFile,
   isUntouched,
   openValueFile,
   overwriteValueFile,
@@ -100,7 +104,7 @@ interface Seen {
 interface Known extends Seen {
   /** A descriptor of the fence's directory. */
   fd: number | undefined;
-  /** The value file, once we wrote it. */
+  /** The value file, once we wrote or adopted it. */
   file: WrittenFile | undefined;
 }
 
@@ -393,11 +397,11 @@ class FileStore implements Store {
   /** Steps 3 and 4. Resolves to false when somebody else moved the fence first. */
   async #move(counter: Counter, known: Known, to: Token, isLowering: boolean): Promise<boolean> {
     const fencePath = this.#fencePath(counter.name);
-    const isFirst = known.token === undefined;
+    const before = known.token;
+    const isFirst = before === undefined;
     let rename: () => boolean;
-    if (known.token) {
-      const { token } = known;
-      rename = () => irrevocably(() => moveFence(fencePath, token, to));
+    if (before) {
+      rename = () => irrevocably(() => moveFence(fencePath, before, to));
     } else {
       const built = await buildFence(this.#directory.nursery, to);
       known.fd = built.fd;
@@ -409,7 +413,7 @@ class FileStore implements Store {
     known.token = to;
     known.mark = to;
     counter.isUnsettled = true;
-    const publish = () => this.#publish(counter, known);
+    const publish = () => this.#publish(counter, known, before);
     // Until the first fence is durable an old value file is the only copy that is: it must not be replaced before.
     const [synced, published] = await Promise.allSettled([
       durable,
@@ -429,15 +433,17 @@ class FileStore implements Store {
   }
 
   /**
-   * Writes the value file. When the fence has moved on (by somebody who works without the lock, or while we were
-   * stopped), the file is theirs to write, and we may have just put an old number over theirs: the newer one is written.
+   * Writes the value file: in place if it says what the fence said before. When the fence has moved on (by somebody who
+   * works without the lock, or while we were stopped), the file is theirs to write, and we may have just put an old
+   * number over theirs: the newer one is written.
    *
    * @throws the system's error; Error when the file does not become whole (a short write)
    */
-  async #publish({ name, valuePath }: Counter, known: Known): Promise<void> {
+  async #publish({ name, valuePath }: Counter, known: Known, before: Token | undefined): Promise<void> {
     const fencePath = this.#fencePath(name);
     let token = known.token as Token;
     let text = valueText(token.value);
+    if (before) known.file ??= adoptValueFile(valuePath, valueText(before.value));
     let isWritten = known.file !== undefined && overwriteValueFile(known.file, text);
     for (let writes = 0; writes < mostWrites; writes += 1) {
       if (!isWritten) {

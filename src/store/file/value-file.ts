@@ -3,9 +3,9 @@
  * (`%d\n`). It is what people, backups and other tools read; it is a copy of what the fence says, so syncing it can wait.
  *
  * A reader sees the old or the new number and nothing between. In general the file is replaced (a temporary file,
- * renamed). By the holder of the lock, with a number of the same length, it is overwritten in place by one small write:
- * making and freeing an inode per number costs ten times as much, and on ext4 more than the sync of the fence
- * (`docs/decisions/0003-value-file-in-place.md`).
+ * renamed). One that says exactly what the last commit left is overwritten in place by one small write, if the new number
+ * has as many digits or one more: making and freeing an inode per number costs ten times as much, and on ext4 more
+ * than the sync of the fence (`docs/decisions/0003-value-file-in-place.md`).
  *
  * Reading follows the original: leading blanks, a sign and leading zeros are fine, and only the first line counts,
  * because the original never truncated: `301\n\n` is 301, `42\n99\n` is 42. What has no number there is unreadable,
@@ -15,7 +15,7 @@ import fs from "node:fs";
 import { onExit } from "signal-exit";
 import writeFileAtomic from "write-file-atomic";
 import { maxValue } from "../../counter/store.ts";
-import { errnoOf } from "./io.ts";
+import { closeQuietly, errnoOf } from "./io.ts";
 
 export type ValueFile =
   | { readonly state: "missing" }
@@ -87,7 +87,7 @@ function textOf(fd: number): string {
   return buffer.toString("latin1", 0, fs.readSync(fd, buffer, 0, longestBytes, 0));
 }
 
-/** A value file as we wrote it, kept open for as long as the lock is ours. */
+/** A value file as we wrote or adopted it, kept open for as long as the lock is ours. */
 export interface WrittenFile {
   readonly fd: number;
   readonly ino: number;
@@ -121,19 +121,43 @@ export function replaceValueFile(path: string, text: string): WrittenFile | unde
   return undefined;
 }
 
+/**
+ * Takes over a value file that others wrote, to overwrite it, if it says exactly `text`.
+ *
+ * @returns the file, which the caller closes. Undefined when it is to be replaced: it says something else, is not ours to
+ *   write, or has other names (a link, or a backup made by links, whose copy must not change)
+ */
+export function adoptValueFile(path: string, text: string): WrittenFile | undefined {
+  let fd: number;
+  try {
+    fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK);
+  } catch {
+    return undefined;
+  }
+  try {
+    const { ino, nlink } = fs.fstatSync(fd);
+    if (nlink === 1 && textOf(fd) === text) return { fd, ino, text };
+  } catch {
+    // No file that can be read at an offset: not one of ours.
+  }
+  closeQuietly(fd);
+  return undefined;
+}
+
 /** Whether a file that we wrote still stands in its place, and says what we wrote. Throws the system's error. */
 export function isUntouched(path: string, { fd, ino, text }: WrittenFile): boolean {
   return fs.statSync(path, { throwIfNoEntry: false })?.ino === ino && textOf(fd) === text;
 }
 
 /**
- * Overwrites a file that we wrote with a text of the same length. For the holder of the lock only, who has just seen that
- * the file is untouched.
+ * Overwrites a file that was just seen to be untouched with a text of the same length, or one longer: a reader who
+ * still goes by the old length gets all digits of the new number, and lacks only the newline.
  *
- * @returns false when it is to be replaced: the length differs, or the write failed
+ * @returns false when it is to be replaced: the text has another length, or the write failed
  */
 export function overwriteValueFile(file: WrittenFile, text: string): boolean {
-  if (text.length !== file.text.length) return false;
+  const growth = text.length - file.text.length;
+  if (growth !== 0 && growth !== 1) return false;
   try {
     file.text = text;
     return fs.writeSync(file.fd, text, 0) === text.length;

@@ -72,7 +72,7 @@ describe("a counter", () => {
     const counter = await use(active, name);
     expect(counter.valuePath).toBe(path.join(root, name));
     expect(isLocked(root, name)).toBe(true);
-    for (const pauseMs of [0, 40]) {
+    for (const pauseMs of [0, 60]) {
       await sleep(pauseMs);
       expect(await active.enter(name)).toBe(counter);
       expect(counter.known).toBe("known");

@@ -662,7 +662,8 @@ describe("an operation that fails", () => {
         ? systemError("EMFILE", call)
         : undefined,
     );
-    expect(await rejection(take(store, counter))).toMatchObject({
+    // Two digits more: not in place.
+    expect(await rejection(commit(store, counter, [91]))).toMatchObject({
       code: "store-unavailable",
       message: "expected to write the value file, got EMFILE",
       consumed: true,
@@ -673,10 +674,10 @@ describe("an operation that fails", () => {
         consumed: false,
       });
     }
-    expect(fence(root, counter)).toEqual(["10"]);
+    expect(fence(root, counter)).toEqual(["100"]);
     repair();
-    expect(await take(store, counter)).toBe(11);
-    expect(valueFile(root, counter)).toBe("11\n");
+    expect(await take(store, counter)).toBe(101);
+    expect(valueFile(root, counter)).toBe("101\n");
     expect(fatal).toEqual([]);
   });
 
@@ -808,7 +809,8 @@ const noMount = whyNoMount();
       const { store, fatal } = await openStore(root);
       await store.set(counter, 9, { force: false });
       const empty = fill(root, "x".repeat(4_096));
-      expect(await rejection(take(store, counter))).toMatchObject({
+      // Two digits more: not in place.
+      expect(await rejection(commit(store, counter, [91]))).toMatchObject({
         code: "store-full",
         message: "expected to write the value file, got a full disk",
         consumed: true,
@@ -821,11 +823,11 @@ const noMount = whyNoMount();
         code: "store-full",
         consumed: false,
       });
-      expect(await store.peek(counter)).toBe(10);
-      expect([fence(root, counter), valueFile(root, counter)]).toEqual([["10"], "9\n"]);
+      expect(await store.peek(counter)).toBe(100);
+      expect([fence(root, counter), valueFile(root, counter)]).toEqual([["100"], "9\n"]);
       empty();
-      expect(await take(store, counter)).toBe(11);
-      expect(valueFile(root, counter)).toBe("11\n");
+      expect(await take(store, counter)).toBe(101);
+      expect(valueFile(root, counter)).toBe("101\n");
       expect(fatal).toEqual([]);
     });
 

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import {
+  adoptValueFile,
   isUntouched,
   overwriteValueFile,
   readValueFile,
@@ -193,6 +194,49 @@ describe("replacing", () => {
   });
 });
 
+test("a replaced file that cannot be read back throws the system's error", () => {
+  const file = makeFile("99\n");
+  failWith((call) => (call.method === "readSync" ? systemError("EIO", call) : undefined));
+  expect(() => replaceValueFile(file, "100\n")).toThrow(expect.objectContaining({ code: "EIO" }));
+});
+
+describe("adopting", () => {
+  test("takes over a file that says exactly what is expected, to overwrite it", () => {
+    const file = makeFile("41\n");
+    const adopted = adoptValueFile(file, "41\n") as WrittenFile;
+    opened.push(adopted.fd);
+    expect(isUntouched(file, adopted)).toBe(true);
+    expect(overwriteValueFile(adopted, "42\n")).toBe(true);
+    expect(fs.readFileSync(file, "utf8")).toBe("42\n");
+  });
+
+  test("leaves what is missing, or says something else, to be replaced", () => {
+    expect(adoptValueFile(makeFile(), "41\n")).toBeUndefined();
+    for (const text of ["40\n", "41", "41\n\n", " 41\n", ""]) {
+      expect(adoptValueFile(makeFile(text), "41\n")).toBeUndefined();
+    }
+  });
+
+  test("leaves a file with other names to be replaced: a link, or one whose backup is a link", () => {
+    const file = makeFile("41\n");
+    const other = path.join(path.dirname(file), "other");
+    fs.symlinkSync(file, other);
+    expect(adoptValueFile(other, "41\n")).toBeUndefined();
+    fs.rmSync(other);
+    fs.linkSync(file, other);
+    expect(adoptValueFile(file, "41\n")).toBeUndefined();
+  });
+
+  test("leaves what is no file, or cannot be read, to be replaced", () => {
+    const fifo = makeFile();
+    execFileSync("mkfifo", [fifo]);
+    expect(adoptValueFile(fifo, "41\n")).toBeUndefined();
+    const file = makeFile("41\n");
+    failWith((call) => (call.method === "readSync" ? systemError("EIO", call) : undefined));
+    expect(adoptValueFile(file, "41\n")).toBeUndefined();
+  });
+});
+
 describe("overwriting", () => {
   test("changes the file in place", () => {
     const file = makeFile();
@@ -203,9 +247,18 @@ describe("overwriting", () => {
     expect(isUntouched(file, written)).toBe(true);
   });
 
-  test("leaves a text of another length to be replaced", () => {
+  test("grows a number by one digit", () => {
     const file = makeFile();
-    expect(overwriteValueFile(write(file, "99\n"), "100\n")).toBe(false);
+    const written = write(file, "99\n");
+    expect(overwriteValueFile(written, "100\n")).toBe(true);
+    expect(fs.readFileSync(file, "utf8")).toBe("100\n");
+    expect(isUntouched(file, written)).toBe(true);
+  });
+
+  test("leaves a text that is shorter, or longer by more, to be replaced", () => {
+    const file = makeFile();
+    const written = write(file, "99\n");
+    for (const text of ["9\n", "1000\n"]) expect(overwriteValueFile(written, text)).toBe(false);
     expect(fs.readFileSync(file, "utf8")).toBe("99\n");
   });
 
