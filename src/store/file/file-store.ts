@@ -22,6 +22,7 @@
  * to the thread pool more than that. Only the syncs wait for the disk, and they wait in the thread pool.
  */
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { CombiningQueue } from "../../counter/combining-queue.ts";
 import { type CounterName, fileNameOf } from "../../counter/counter-name.ts";
 import { CounterError, counterNotFound, counterUnreadable } from "../../counter/errors.ts";
@@ -30,6 +31,7 @@ import {
   type BuildRecord,
   type Claim,
   type CommitOptions,
+  type Log,
   loweringRefused,
   type Outcome,
   type RecordsPage,
@@ -121,6 +123,8 @@ interface Change<Result> {
 /** How often a commit follows a fence that others move, and writes a value file. Far more than was ever needed. */
 const mostTries = 100;
 const mostWrites = 100;
+/** For looks that change nothing: the next commit tells. */
+const quiet: Log = { info() {}, warn() {}, error() {} };
 
 class FileStore implements Store {
   readonly description: string;
@@ -252,7 +256,7 @@ class FileStore implements Store {
   async #peek(name: CounterName): Promise<number | undefined> {
     this.#checkAlive();
     try {
-      const { mark, token } = await this.#look(name);
+      const { mark, token } = await this.#look(name, quiet);
       // What is told has to be durable, and whoever moved the fence may not have synced it yet.
       if (token) await this.#syncStanding(name);
       return mark?.value;
@@ -325,7 +329,11 @@ class FileStore implements Store {
 
   /** Reads how far a counter is, and makes sure that the fence it rests on outlives a power cut. */
   async #learn(counter: Counter): Promise<Known> {
-    const known: Known = { ...(await this.#look(counter.name)), fd: undefined, file: undefined };
+    const known: Known = {
+      ...(await this.#look(counter.name, this.#context.log)),
+      fd: undefined,
+      file: undefined,
+    };
     counter.known = known;
     if (known.token) {
       known.fd = openDirectory(this.#fencePath(counter.name));
@@ -341,10 +349,10 @@ class FileStore implements Store {
    *
    * @throws CounterError `counter-unreadable`; else the system's error
    */
-  async #look(name: CounterName): Promise<Seen> {
+  async #look(name: CounterName, log: Log): Promise<Seen> {
     try {
       const token = await readToken(this.#fencePath(name));
-      return await (token ? this.#lookBehindFence(name, token) : this.#lookWithoutFence(name));
+      return await (token ? this.#lookBehindFence(name, token, log) : this.#lookWithoutFence(name, log));
     } catch (error) {
       if (error instanceof FenceDamagedError) {
         throw counterUnreadable(fileNameOf(name), `its fence is damaged: ${error.message}`, error);
@@ -355,17 +363,18 @@ class FileStore implements Store {
     }
   }
 
-  async #lookBehindFence(name: CounterName, token: Token): Promise<Seen> {
-    const { log } = this.#context;
-    const file = readValueFile(path.join(this.#directory.root, fileNameOf(name)));
+  async #lookBehindFence(name: CounterName, token: Token, log: Log): Promise<Seen> {
+    const valuePath = path.join(this.#directory.root, fileNameOf(name));
+    const file = readValueFile(valuePath);
     if (file.state !== "number") {
       const reason = file.state === "missing" ? "the value file is missing" : file.reason;
       log.warn({ counter: name, fence: token.value, reason }, "the value file is made anew from the fence");
       return { token, mark: token };
     }
     if (file.value <= token.highest) return { token, mark: token };
-    // Not by hand, but by a commit between the two looks.
-    if (!isStanding(this.#fencePath(name), token)) return this.#look(name);
+    // Not by hand, but by a commit between the two looks, or one that is just being written.
+    const isAsSeen = isDeepStrictEqual(readValueFile(valuePath), file);
+    if (!isAsSeen || !isStanding(this.#fencePath(name), token)) return this.#look(name, log);
     log.warn(
       { counter: name, fence: token.value, value: file.value },
       "the value file was raised by hand: it counts",
@@ -374,8 +383,7 @@ class FileStore implements Store {
   }
 
   /** A counter of the Go original, whose value files are all that there is of it; or a new one. */
-  async #lookWithoutFence(name: CounterName): Promise<Seen> {
-    const { log } = this.#context;
+  async #lookWithoutFence(name: CounterName, log: Log): Promise<Seen> {
     await this.#spellings.complete();
     let mark: Mark | undefined;
     const files = [fileNameOf(name), ...(await this.#spellings.of(name))];

@@ -263,6 +263,7 @@ describe("files deleted, copied and edited by hand", () => {
     const { root, counter, store, logged } = await openUsed(41);
     fs.rmSync(valuePath(root, counter));
     expect(await store.peek(counter)).toBe(41);
+    expect(logged).toEqual([]);
     expect(await take(store, counter)).toBe(42);
     expect(valueFile(root, counter)).toBe("42\n");
     expect(logged[0]).toMatchObject({ details: { reason: "the value file is missing" } });
@@ -290,6 +291,21 @@ describe("files deleted, copied and edited by hand", () => {
       code: "counter-not-found",
     });
     expect(await take(store, counter)).toBe(1);
+  });
+
+  test("a value file that was read while it was being written is read again before it counts", async () => {
+    const { root, counter, store, logged } = await openUsed(89);
+    const file = valuePath(root, counter);
+    // Half of 89, half of 90.
+    fs.writeFileSync(file, "99\n");
+    let looks = 0;
+    failWith(({ method, args }) => {
+      if (method !== "openSync" || args[0] !== file) return;
+      looks += 1;
+      if (looks === 2) fs.writeFileSync(file, "90\n");
+    });
+    expect(await take(store, counter)).toBe(91);
+    expect(logged).toMatchObject([{ details: { fence: 89, value: 90 } }]);
   });
 
   test("a value file raised above the fence counts, while the lock is held and after a start", async () => {
