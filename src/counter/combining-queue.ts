@@ -21,6 +21,8 @@ type Turn<Claim, Outcome> = Waiter<Claim, Outcome>[] | (() => Promise<void>);
  */
 const quietPart = 1 / 8;
 const gatherPart = 1 / 2;
+/** The most that counts as the time of a commit: one that took long had to wait for something else than the disk. */
+const mostTookMs = 8;
 
 /**
  * The in-process mutex of the service, as a group commit: per counter at most one commit is in flight. A claim for an
@@ -37,6 +39,7 @@ const gatherPart = 1 / 2;
 export class CombiningQueue<Key, Claim, Outcome> {
   readonly #commit: Commit<Key, Claim, Outcome>;
   readonly #maxWaiting: number;
+  readonly #gathers: boolean;
   /** The turns that wait behind the one in flight. A counter is in the map while it has one in flight. */
   readonly #busy = new Map<Key, Turn<Claim, Outcome>[]>();
   readonly #drained: (() => void)[] = [];
@@ -45,10 +48,15 @@ export class CombiningQueue<Key, Claim, Outcome> {
   /**
    * @param commit what commits a batch
    * @param maxWaiting how many callers may wait, over all counters; more are refused with `overloaded`
+   * @param gathers whether callers may come back as soon as they are answered, and are worth a moment's wait
    */
-  constructor(commit: Commit<Key, Claim, Outcome>, { maxWaiting = 65_536 }: { maxWaiting?: number } = {}) {
+  constructor(
+    commit: Commit<Key, Claim, Outcome>,
+    { maxWaiting = 65_536, gathers = true }: { maxWaiting?: number; gathers?: boolean } = {},
+  ) {
     this.#commit = commit;
     this.#maxWaiting = maxWaiting;
+    this.#gathers = gathers;
   }
 
   /**
@@ -124,7 +132,8 @@ export class CombiningQueue<Key, Claim, Outcome> {
       else if (turn.length > 0) {
         const startedAtMs = performance.now();
         await this.#commitBatch(key, turn);
-        if (turn.length > 1) await gather(turns, turn.length, performance.now() - startedAtMs);
+        const tookMs = Math.min(performance.now() - startedAtMs, mostTookMs);
+        if (this.#gathers && turn.length > 1) await gather(turns, turn.length, tookMs);
       }
     }
     this.#busy.delete(key);

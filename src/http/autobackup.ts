@@ -65,16 +65,23 @@ export class Autobackup {
   }
 
   async #backUp(): Promise<void> {
-    this.#current = new AbortController();
-    const signal = AbortSignal.any([AbortSignal.timeout(this.#timeoutMs), this.#current.signal]);
+    const current = new AbortController();
+    this.#current = current;
+    const timeoutMs = this.#timeoutMs;
+    const timer = setTimeout(
+      () => current.abort(new Error(`expected a backup within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     try {
-      const response = await fetch(this.#url, { signal });
+      const response = await fetch(this.#url, { signal: current.signal });
       // To its end, unseen: a backup may take as long as its answer does.
       await response.body?.pipeTo(new WritableStream());
       if (!response.ok) throw new Error(`expected a backup, got status ${response.status}`);
     } catch (error) {
       this.#failures += 1;
       this.#log.warn({ err: error, failures: this.#failures }, "a backup failed (AUTOBACKUP_URL)");
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

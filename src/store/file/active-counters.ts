@@ -205,6 +205,7 @@ export class ActiveCounters<Known> {
     if (this.#unasked.length === 0) this.#unasked = [...this.#counters.values()];
     // One that was used a moment ago is about to be used again: `enter` sees to its waiters, when its slice is over.
     const latestMs = performance.now() - sweepMs;
+    let retires = sweepRetires;
     for (let looks = sweepLooks; looks > 0; looks -= 1) {
       const counter = this.#unasked.pop();
       if (counter === undefined) break;
@@ -212,7 +213,7 @@ export class ActiveCounters<Known> {
         continue;
       // Whoever waits need not wait for our syncs: they are for a directory at rest, and this one is not.
       this.#letGo(counter);
-      void this.#retire(counter);
+      if (retires-- > 0) void this.#retire(counter);
       looks += sweepLooks;
     }
   }

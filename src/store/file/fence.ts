@@ -122,8 +122,8 @@ export function moveFence(directory: string, from: Token, to: Token): boolean {
 }
 
 /** Whether the fence still stands at this token. */
-export function isStanding(directory: string, token: Token): boolean {
-  return fs.existsSync(`${directory}/${token.name}`);
+export function isStanding(directory: string, { name }: Pick<Token, "name">): boolean {
+  return fs.existsSync(`${directory}/${name}`);
 }
 
 /** A fence that is whole and synced, but not in its place yet. */

@@ -139,7 +139,7 @@ class FileStore implements Store {
       await sync(fd);
       return callers;
     },
-    { maxWaiting: Number.POSITIVE_INFINITY },
+    { maxWaiting: Number.POSITIVE_INFINITY, gathers: false },
   );
   /** Something could not be written: prove that it can, before a fence moves again and burns numbers. */
   #isSuspect = false;
@@ -164,7 +164,10 @@ class FileStore implements Store {
       settle: (counter) => this.#settle(counter),
       forget,
     });
-    this.#records = new Records(directory.root, options, context.log);
+    this.#records = new Records(directory.root, options, {
+      log: context.log,
+      isFenceAt: (name, token) => isStanding(this.#fencePath(name), { name: token }),
+    });
     this.#spellings = new Spellings(directory);
     this.#spellings.complete().catch((error) => {
       context.log.error({ err: error }, "the storage directory could not be read for ids in other spellings");
@@ -415,7 +418,9 @@ class FileStore implements Store {
       known.fd = built.fd;
       rename = () => irrevocably(() => putUpFence(built, fencePath));
     }
-    const isMoved = isLowering ? await this.#records.lower(counter.name, to.value, rename) : rename();
+    const isMoved = isLowering
+      ? await this.#records.lower(counter.name, before?.name, to.value, rename)
+      : rename();
     if (!isMoved) return false;
     const durable = isFirst ? this.#syncShared(this.#directory.fencesFd) : this.#sync(known.fd as number);
     known.token = to;

@@ -5,7 +5,7 @@
  *     keys       [counter, key]          → number             version: atMs
  *     records    [counter, number]       → {key?, metadata?}  version: atMs
  *     times      [atMs, counter, number] → true               the index by which old records are found
- *     lowerings  counter                 → {to}               version: how often the counter was lowered
+ *     lowerings  counter                 → {to, from?}        version: how often the counter was lowered
  *     format     "version"               → 1
  *
  * Order is the proof. A record that names a number is written only after the fence of that number is durable; whether a
@@ -19,10 +19,10 @@
  * Lowering a counter by force removes the keys and records above the new value. It must not be torn by a crash, or a
  * forgotten key's number would be issued again while the key still replays it:
  *
- *  1. `lowerings` says, durably, that the counter is about to be lowered, and to where;
+ *  1. `lowerings` says, durably, that the counter is about to be lowered, to where, and from which token of its fence;
  *  2. the fence is moved while LMDB's write lock is held, if 1 still stands;
  *  3. records above are removed, and then the note of 1, by whoever next looks at a key or record of the counter. Nobody
- *     trusts any before that.
+ *     trusts any before that. If the fence still stands at that token it was not moved: only the note is removed.
  *
  * Whoever finds the note removes first, so a claim that began after 1 makes 2 start again. A claim that began before 1,
  * and writes its record late, finds another version than it began with, and is refused.
@@ -68,9 +68,10 @@ interface Stored {
   readonly metadata?: Metadata;
 }
 
-/** Records above `to` are to be removed, if it is not `nowhere`. */
+/** Records above `to` are to be removed, if it is not `nowhere`, and unless the fence still stands at `from`. */
 interface Lowering {
   readonly to: number;
+  readonly from?: string;
 }
 const nowhere = maxValue;
 
@@ -82,6 +83,10 @@ interface Environment {
   readonly lowerings: Database<Lowering, string>;
   /** A descriptor of the data file, to flush it with. */
   readonly fd: number;
+  /** Whether the fence of a counter stands at this token. */
+  isFenceAt(counter: string, token: string): boolean;
+  /** Throws while nothing can be written. */
+  checkWritable(): void;
 }
 
 /** What is known of the keys of a batch, before it takes numbers. */
@@ -95,12 +100,13 @@ export class Records {
   readonly #directory: string;
   readonly #retentionMs: number;
   readonly #log: Log;
+  readonly #isFenceAt: (name: CounterName, token: string) => boolean;
   readonly #syncs = new CombiningQueue<number, undefined, undefined>(
     async (fd, callers) => {
       await sync(fd);
       return callers;
     },
-    { maxWaiting: Number.POSITIVE_INFINITY },
+    { maxWaiting: Number.POSITIVE_INFINITY, gathers: false },
   );
   #opening: Promise<Environment> | undefined;
   #closing: Promise<void> = Promise.resolve();
@@ -113,11 +119,19 @@ export class Records {
   #sweepTimer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
 
-  /** @param root the storage directory. Nothing is opened before the first call that needs it. */
-  constructor(root: string, { keyRetentionMs }: RetentionOptions, log: Log) {
+  /**
+   * @param root the storage directory. Nothing is opened before the first call that needs it
+   * @param isFenceAt tells whether the fence of a counter stands at the token of this name
+   */
+  constructor(
+    root: string,
+    { keyRetentionMs }: RetentionOptions,
+    { log, isFenceAt }: { log: Log; isFenceAt: (name: CounterName, token: string) => boolean },
+  ) {
     this.#directory = path.join(root, ".records");
     this.#retentionMs = keyRetentionMs;
     this.#log = log;
+    this.#isFenceAt = isFenceAt;
   }
 
   /**
@@ -232,17 +246,19 @@ export class Records {
   /**
    * Lowers a counter, as the head comment says.
    *
+   * @param from the name of the token that the fence stands at; undefined when there is none yet
    * @param move moves the fence; false when somebody else moved it first, which ends the lowering
    * @returns what `move` returned
    * @throws CounterError `store-unavailable`, `store-full`; what `move` throws
    */
-  lower(name: CounterName, to: number, move: () => boolean): Promise<boolean> {
+  lower(name: CounterName, from: string | undefined, to: number, move: () => boolean): Promise<boolean> {
     return this.#use(name, async (env, counter, isGivenUp) => {
       this.checkWritable();
       const { root, lowerings } = env;
       for (let tries = 0; tries < mostTries; tries += 1) {
         const version = ((await settled(env, counter)) ?? 0) + 1;
-        if (!(await announce(env, counter, to, version))) continue;
+        if (isGivenUp()) return false;
+        if (!(await announce(env, counter, { to, ...(from !== undefined && { from }) }, version))) continue;
         const isMoved = await root.transaction(() => {
           const entry = lowerings.getEntry(counter);
           if (entry?.version !== version || entry.value.to !== to) return undefined;
@@ -361,7 +377,12 @@ export class Records {
       await syncDirectory(this.#directory);
       await syncDirectory(path.dirname(this.#directory));
       if (this.#retentionMs > 0) this.#sweepAfter(0);
-      return { ...env, fd };
+      return {
+        ...env,
+        fd,
+        isFenceAt: (counter, token) => this.#isFenceAt(decodeURIComponent(counter) as CounterName, token),
+        checkWritable: () => this.checkWritable(),
+      };
     } catch (error) {
       if (fd !== undefined) closeQuietly(fd);
       await root.close();
@@ -495,17 +516,21 @@ function put(
  * Removes what a lowering that was announced left to be removed, and begins to read from what stands then.
  *
  * @returns how often the counter was lowered
+ * @throws CounterError `store-unavailable` when that is needed while nothing can be written
  */
-async function settled(
-  { root, keys, records, times, lowerings }: Environment,
-  counter: string,
-): Promise<number | undefined> {
+async function settled(env: Environment, counter: string): Promise<number | undefined> {
+  const { root, keys, records, times, lowerings } = env;
   for (;;) {
     root.resetReadTxn();
     const seen = lowerings.getEntry(counter);
     if (seen === undefined || seen.value.to === nowhere) return seen?.version;
+    env.checkWritable();
     await root.transaction(() => {
       const { value, version } = lowerings.getEntry(counter) as { value: Lowering; version: number };
+      if (value.from !== undefined && env.isFenceAt(counter, value.from)) {
+        void lowerings.put(counter, { to: nowhere }, version);
+        return;
+      }
       const start: [string, number] = [counter, maxValue];
       const end: [string, number] = [counter, value.to];
       const above = Array.from(
@@ -525,14 +550,14 @@ async function settled(
 function announce(
   { root, lowerings }: Environment,
   counter: string,
-  to: number,
+  lowering: Lowering,
   version: number,
 ): Promise<boolean> {
   return root.transaction(() => {
     const entry = lowerings.getEntry(counter);
     const { value, version: before } = entry ?? { value: { to: nowhere }, version: 0 };
     if (value.to !== nowhere || before !== version - 1) return false;
-    void lowerings.put(counter, { to }, version);
+    void lowerings.put(counter, lowering, version);
     return true;
   });
 }

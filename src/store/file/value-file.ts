@@ -144,9 +144,13 @@ export function adoptValueFile(path: string, text: string): WrittenFile | undefi
   return undefined;
 }
 
-/** Whether a file that we wrote still stands in its place, and says what we wrote. Throws the system's error. */
+/**
+ * Whether a file that we wrote still stands in its place, has no other name, and says what we wrote. Throws the system's
+ * error.
+ */
 export function isUntouched(path: string, { fd, ino, text }: WrittenFile): boolean {
-  return fs.statSync(path, { throwIfNoEntry: false })?.ino === ino && textOf(fd) === text;
+  const standing = fs.statSync(path, { throwIfNoEntry: false });
+  return standing?.ino === ino && standing.nlink === 1 && textOf(fd) === text;
 }
 
 /**

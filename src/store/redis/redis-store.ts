@@ -298,7 +298,7 @@ class RedisStore implements Store {
     return this.#send(
       async () => {
         const reply = await this.#run(script, keys, args);
-        if (this.#waitReplicas > 0) await this.#confirm();
+        if (this.#waitReplicas > 0 && reply[0] !== "lowering") await this.#confirm(consumes);
         return reply;
       },
       { consumes },
@@ -321,7 +321,7 @@ class RedisStore implements Store {
    * Resolves when enough replicas have all that was written on this connection before. One WAIT is in flight, and those
    * who come meanwhile share the next.
    */
-  async #confirm(): Promise<void> {
+  async #confirm(consumes: boolean): Promise<void> {
     const connection = this.#connection;
     this.#nextWait ??= this.#waitInHand.then(() => {
       this.#nextWait = undefined;
@@ -336,7 +336,7 @@ class RedisStore implements Store {
       throw new CounterError(
         "store-unavailable",
         `expected ${this.#waitReplicas} replicas to confirm the write, got ${got}`,
-        { consumed: true },
+        { consumed: consumes },
       );
     }
   }

@@ -183,6 +183,17 @@ describe("a waiter for the lock", () => {
     rival.active.leave(counter);
   });
 
+  test("is let in at once, with all others who wait, and only some of their counters are settled then", async () => {
+    const { active, root, settled } = createActive();
+    const rival = createActive({ root });
+    const counters: ActiveCounter<string>[] = [];
+    for (let left = 40; left > 0; left -= 1) counters.push(await use(active, newCounter()));
+    await sleep(20);
+    for (const { valuePath } of counters) rival.locks.want(valuePath);
+    while (counters.some(({ name }) => isLocked(root, name))) await sleep(5);
+    expect(settled).toHaveLength(32);
+  });
+
   test("is let in by a holder under load, who then waits itself", async () => {
     const { active, root, forgotten } = createActive({ lockWaitMs: 60_000 });
     const rival = createActive({ root, lockWaitMs: 60_000 });

@@ -103,7 +103,7 @@ function openDatabase(root: string) {
     env,
     keys: env.openDB<number, [string, string]>("keys", { useVersions: true }),
     records: env.openDB<object, [string, number]>("records", { useVersions: true }),
-    lowerings: env.openDB<{ to: number }, string>("lowerings", { useVersions: true }),
+    lowerings: env.openDB<{ to: number; from?: string }, string>("lowerings", { useVersions: true }),
     count: (name: string) => env.openDB(name, {}).getCount(),
   };
 }
@@ -277,6 +277,10 @@ describe(".records", () => {
     const { store } = await openStore(root);
     await claim(store, counter, keyed("a"));
     await claim(store, lowered, keyed("b"), keyed("c"));
+    // Of one counter a lowering was announced, and did not come to its end.
+    const announced = newCounter();
+    await claim(store, announced, keyed("d"), keyed("e"));
+    openDatabase(root).lowerings.putSync(announced, { to: 1, from: "2" }, 1);
     const script = `
       import { open } from "lmdb";
       const env = open(${JSON.stringify(recordsPath(root))}, { overlappingSync: false, maxDbs: 8 });
@@ -290,13 +294,16 @@ describe(".records", () => {
     const calls = [
       claim(store, counter, keyed("x"), { by: 1 }),
       store.set(lowered, 1, { force: true }).catch((error) => error),
+      store.set(announced, 1, { force: true }).catch((error) => error),
     ];
     const other = newCounter();
     expect(await take(store, other)).toBe(1);
     expect(await Promise.all(calls)).toMatchObject([
       [{ error: { ...refused, consumed: true } }, { value: 3 }],
       { ...refused, consumed: false },
+      { ...refused, consumed: false },
     ]);
+    expect(await rejection(store.records(announced, { limit: 1 }))).toMatchObject(refused);
     expect(await claim(store, counter, keyed("y"), { by: 1 })).toMatchObject([
       { error: { ...refused, consumed: false } },
       { value: 4 },
@@ -306,8 +313,9 @@ describe(".records", () => {
     child.kill("SIGCONT");
     await untilTrue(async () => (await numberOf(store, counter, "z").catch(() => 0)) === 5);
     expect(await numberOf(store, counter, "x")).toBe(2);
-    // The lowering was given up for good: it does not come late.
-    expect(await store.peek(lowered)).toBe(2);
+    // The lowerings were given up for good: they do not come late.
+    expect([await store.peek(lowered), await store.peek(announced)]).toEqual([2, 2]);
+    expect(await numberOf(store, announced, "e")).toBe(2);
     expect(await numberOf(store, lowered, "c")).toBe(2);
   });
 
@@ -456,15 +464,35 @@ describe("a claim with a key", () => {
 });
 
 describe("lowering by force", () => {
-  const failRename = (root: string, counter: CounterName) =>
-    failWith((call) => (isRenameOf(call, fencePath(root, counter)) ? systemError("EIO", call) : undefined));
+  test("that ends before the fence moves changes nothing", async () => {
+    const root = makeDirectory();
+    const { store } = await openStore(root);
+    const counter = newCounter();
+    await claim(store, counter, keyed("a"), keyed("b"), keyed("c"));
+    const repair = failWith((call) =>
+      isRenameOf(call, fencePath(root, counter)) ? systemError("EIO", call) : undefined,
+    );
+    expect(await rejection(store.set(counter, 1, { force: true }))).toMatchObject({ consumed: true });
+    repair();
+    const { store: next } = await openStore(root);
+    expect(await numberOf(next, counter, "c")).toBe(3);
+    expect(await next.peek(counter)).toBe(3);
+    await next.set(counter, 1, { force: true });
+    expect(await numberOf(next, counter, "c")).toBe(2);
+  });
 
   test("that ends before the records are removed is completed by who comes next", async () => {
     const root = makeDirectory();
     const { store } = await openStore(root);
     const counter = newCounter();
     await claim(store, counter, ...sequence(1, 1_500).map((at) => keyed(`key ${at}`)));
-    const repair = failRename(root, counter);
+    let isMoved = false;
+    const repair = failWith((call) => {
+      if (isMoved || !isRenameOf(call, fencePath(root, counter))) return;
+      isMoved = true;
+      fs.renameSync(String(call.args[0]), String(call.args[1]));
+      return systemError("EIO", call);
+    });
     expect(await rejection(store.set(counter, 2, { force: true }))).toMatchObject({ consumed: true });
     repair();
     const { count } = openDatabase(root);
@@ -472,7 +500,7 @@ describe("lowering by force", () => {
     const { store: next } = await openStore(root);
     expect((await next.records(counter, { limit: 10 })).records.map(({ value }) => value)).toEqual([2, 1]);
     expect([count("keys"), count("records"), count("times")]).toEqual([2, 2, 2]);
-    expect(await numberOf(next, counter, "key 3")).toBe(1_501);
+    expect(await numberOf(next, counter, "key 3")).toBe(3);
   });
 
   test("looks again when a claim of another process takes its note for left behind", async () => {
