@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { describe, expect, test } from "@jest/globals";
+import { afterEach, describe, expect, jest, test } from "@jest/globals";
 import { CombiningQueue } from "../../src/counter/combining-queue.ts";
 
 interface HeldCommit {
@@ -79,6 +79,58 @@ describe("a claim", () => {
     await settle();
     commits[3]?.resolve(["a3"]);
     expect(await Promise.all(claims)).toEqual(["a1", "b2", "a3", "c4"]);
+  });
+});
+
+describe("after a shared commit the next one", () => {
+  /** Two callers share a commit that takes so long; a third comes meanwhile. The clock moves by hand. */
+  async function shareCommit(tookMs: number) {
+    let nowMs = 0;
+    const clock = jest.spyOn(performance, "now").mockImplementation(() => nowMs);
+    restore = () => clock.mockRestore();
+    const { queue, commits } = createHeldQueue();
+    const first = queue.add("a", 1);
+    const shared = [queue.add("a", 2), queue.add("a", 3)];
+    commits[0]?.resolve(["a1"]);
+    await first;
+    await settle();
+    void queue.add("a", 4);
+    nowMs += tookMs;
+    commits[1]?.resolve(["a2", "a3"]);
+    await Promise.all(shared);
+    const passMs = async (ms: number) => {
+      nowMs += ms;
+      await settle();
+      await settle();
+    };
+    await passMs(0);
+    return { queue, commits, passMs };
+  }
+  let restore = () => {};
+  afterEach(() => restore());
+
+  test("waits for those who come back", async () => {
+    const { queue, commits } = await shareCommit(8);
+    expect(commits).toHaveLength(2);
+    for (const claim of [5, 6]) void queue.add("a", claim);
+    await settle();
+    expect(commits[2]?.claims).toEqual([4, 5, 6]);
+  });
+
+  test("waits for nobody any more when nobody has come for a part of what the commit took", async () => {
+    const { queue, commits, passMs } = await shareCommit(8);
+    void queue.add("a", 5);
+    await passMs(0.5);
+    expect(commits).toHaveLength(2);
+    await passMs(1);
+    expect(commits[2]?.claims).toEqual([4, 5]);
+  });
+
+  test("waits for a few milliseconds at most, however long the commit took", async () => {
+    const { commits, passMs } = await shareCommit(60_000);
+    expect(commits).toHaveLength(2);
+    await passMs(4);
+    expect(commits[2]?.claims).toEqual([4]);
   });
 });
 
