@@ -52,9 +52,10 @@ export async function openStorageDir(storageDir: string): Promise<StorageDir> {
  * system makes nothing below a directory that is there, as in /proc.
  */
 async function makeDirectory(directory: string): Promise<void> {
-  const standing = fs.statSync(directory, { throwIfNoEntry: false });
-  if (standing?.isDirectory()) return;
-  if (standing) throw Object.assign(new Error("not a directory"), { code: "ENOTDIR", path: directory });
+  if (fs.existsSync(directory)) {
+    if (fs.statSync(directory).isDirectory()) return;
+    throw Object.assign(new Error("not a directory"), { code: "ENOTDIR", path: directory });
+  }
   const parent = path.dirname(directory);
   await makeDirectory(parent);
   try {

@@ -66,7 +66,7 @@ describe("opening", () => {
       fs.writeFileSync(path.join(root, room), "");
       return [root, path.join(root, room)] as const;
     });
-    for (const [root, named] of [[file, file], [below, below], ...rooms] as const) {
+    for (const [root, named] of [[file, file], [below, file], ...rooms] as const) {
       expect((await rejection(openStorageDir(root))).message).toBe(
         `expected STORAGE_DIR to be a directory, but ${named} is a file or lies below one`,
       );
