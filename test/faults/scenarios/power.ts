@@ -21,7 +21,7 @@ const cut =
   'open(my $d, "<", $ARGV[0]) or die; my $how = pack("L", 2); ioctl($d, 0x8004587d, $how) or die $!';
 
 const kinds = {
-  ext4: { megabytes: 64, make: ["mkfs.ext4", "-q", "-F"] },
+  ext4: { megabytes: 512, make: ["mkfs.ext4", "-q", "-F"] },
   xfs: { megabytes: 320, make: ["mkfs.xfs", "-q", "-f"] },
 } as const;
 
