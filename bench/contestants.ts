@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { answers, findFreePort, isInstalled, program, type Running, startProcess } from "./processes.ts";
+import { freePort, isInstalled } from "../test/tools.ts";
+import { answers, program, type Running, startProcess } from "./processes.ts";
 
 /** Something that answers HTTP, ready for load. */
 export interface Contestant {
@@ -133,7 +134,7 @@ async function startRedisIncr({ scratch, redisPort }: Surroundings) {
 
 /** As Debian configures it: two threads. */
 async function startWebdis({ scratch, redisPort }: Surroundings) {
-  const port = await findFreePort();
+  const port = await freePort();
   const file = join(mkdtempSync(join(scratch, "webdis-")), "webdis.json");
   const config = {
     redis_host: "127.0.0.1",
@@ -153,7 +154,7 @@ async function startWebdis({ scratch, redisPort }: Surroundings) {
 
 /** A Redis that syncs every write before it answers. */
 export async function startRedis(scratch: string): Promise<{ port: number; process: Running }> {
-  const port = await findFreePort();
+  const port = await freePort();
   const settings = { port, bind: "127.0.0.1", dir: mkdtempSync(join(scratch, "redis-")), save: "" };
   const durable = { appendonly: "yes", appendfsync: "always" };
   const args = Object.entries({ ...settings, ...durable }).flatMap(([name, value]) => [
@@ -185,7 +186,7 @@ async function startServer(
   args: readonly string[],
   { env, isReady = (url) => answers(url)(), ...options }: ServerOptions,
 ) {
-  const port = await findFreePort();
+  const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const running = await startProcess(command, args, {
     ...options,

@@ -2,9 +2,9 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Result } from "autocannon";
+import { isInstalled } from "../test/tools.ts";
 import { counterName } from "./client.ts";
 import type { Contestant } from "./contestants.ts";
-import { isInstalled } from "./processes.ts";
 import { percentile, type Sample } from "./samples.ts";
 
 export interface LoadOptions {

@@ -1,9 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
-import { delimiter, join } from "node:path";
+import { closeSync, mkdtempSync, openSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
@@ -78,21 +76,6 @@ function hasEnded(child: ChildProcess): boolean {
 /** The path of a compiled program of this bench: `program("contestants/node-noop.js")`. */
 export function program(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url));
-}
-
-export function isInstalled(command: string): boolean {
-  const { PATH = "" } = process.env;
-  return PATH.split(delimiter).some((directory) => existsSync(join(directory, command)));
-}
-
-/** A port of 127.0.0.1 that was free a moment ago. */
-export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** A check for `isReady`: GET answers with the status wanted (any below 500 when none is given). */

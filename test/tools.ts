@@ -15,7 +15,8 @@ export function findMissing(...programs: string[]): string | undefined {
   return `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not installed`;
 }
 
-function isInstalled(program: string): boolean {
+/** Whether a program stands in a folder of PATH. */
+export function isInstalled(program: string): boolean {
   return PATH.split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);

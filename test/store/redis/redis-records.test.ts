@@ -1,19 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { beforeEach, describe, expect, test } from "@jest/globals";
 import { Redis } from "ioredis";
 import type { CounterName } from "../../../src/counter/counter-name.ts";
 import { Counters } from "../../../src/counter/counters.ts";
 import type { Claim, Outcome, Store } from "../../../src/counter/store.ts";
 import { ownKeys, parseRecord } from "../../../src/store/redis/redis-records.ts";
-import { openRedisStore, type RedisStoreOptions } from "../../../src/store/redis/redis-store.ts";
-import { describeUnlessMissing } from "../../describe-unless-missing.ts";
-import { FaultProxy } from "../../engines/fault-proxy.ts";
-import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
+import { startRedis } from "../../engines/redis.ts";
 import { answersLater } from "../answers-later.ts";
 import { describeKeyedLoad } from "../keyed-load.ts";
 import { newCounter } from "../new-counter.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilTrue } from "../until.ts";
+import { describeOnRedis } from "./describe-on-redis.ts";
 
 const hourMs = 3_600_000;
 
@@ -39,31 +38,8 @@ test.each(["", "57", "57\n5", "57\n5\na", "05\n5\na\n", "57\n5\na\n{", "57\n5\na
   },
 );
 
-describeUnlessMissing("keys and records in Redis", missingRedis, () => {
-  let redis: RedisEngine;
-  let client: Redis;
-  const ends: (() => Promise<unknown>)[] = [];
-
-  async function open(options: Partial<RedisStoreOptions> = {}): Promise<Store> {
-    const store = await openRedisStore({ url: redis.url, ...options }, silentContext());
-    ends.push(() => store.close());
-    return store;
-  }
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    client = new Redis(redis.url);
-    client.on("error", () => undefined);
-  });
-
-  afterAll(async () => {
-    client?.disconnect();
-    await redis?.stop();
-  });
-
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
-  });
+describeOnRedis("keys and records in Redis", (on) => {
+  const { ends, open, openProxy } = on;
 
   test("stand beside the counter, which stays the plain number that it was", async () => {
     const store = await open();
@@ -73,9 +49,9 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       create: true,
     });
     const { keys, records } = ownKeys(counter);
-    expect(await client.get(counter)).toBe("3");
-    expect(await client.hgetall(keys)).toEqual({ a: "2" });
-    expect(await client.zrange(records, "0", "-1", "WITHSCORES")).toEqual([
+    expect(await on.client.get(counter)).toBe("3");
+    expect(await on.client.hgetall(keys)).toEqual({ a: "2" });
+    expect(await on.client.zrange(records, "0", "-1", "WITHSCORES")).toEqual([
       expect.stringMatching(/^2\n\d{13}\na\n{"commit":"60b7eca"}$/),
       "2",
       expect.stringMatching(/^3\n\d{13}\n\n{"commit":"60b7eca"}$/),
@@ -84,8 +60,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
   });
 
   test("cost a plain batch nothing: it goes by the script of before and names the counter alone", async () => {
-    const proxy = await FaultProxy.open(redis.port);
-    ends.push(() => proxy.close());
+    const proxy = await openProxy();
     const store = await open({ url: `redis://127.0.0.1:${proxy.port}`, keyRetentionMs: hourMs });
     const counters = new Counters(store);
     const counter = newCounter();
@@ -102,9 +77,9 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       const counter = newCounter();
       await store.commit(counter, [{ by: 1, key: "a" }], { create: true });
       const { keys, records } = ownKeys(counter);
-      expect(await client.pttl(keys)).toBeGreaterThan(0);
-      await untilTrue(async () => (await client.exists(keys, records)) === 0);
-      expect(await client.pttl(counter)).toBe(-1);
+      expect(await on.client.pttl(keys)).toBeGreaterThan(0);
+      await untilTrue(async () => (await on.client.exists(keys, records)) === 0);
+      expect(await on.client.pttl(counter)).toBe(-1);
       expect(await take(store, counter)).toBe(2);
     });
 
@@ -127,12 +102,12 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
           { create: true },
         );
         // 102 of those that are too old, two more with each script.
-        expect(await client.zcount(records, 1, 250)).toBeLessThan(left);
+        expect(await on.client.zcount(records, 1, 250)).toBeLessThan(left);
       }
-      expect(await client.zcount(records, 1, 250)).toBe(0);
-      expect(await client.hget(keys, "old 1")).not.toBe("1");
-      expect(await client.hexists(keys, "old 2")).toBe(0);
-      expect(await client.hlen(keys)).toBe(await client.zcard(records));
+      expect(await on.client.zcount(records, 1, 250)).toBe(0);
+      expect(await on.client.hget(keys, "old 1")).not.toBe("1");
+      expect(await on.client.hexists(keys, "old 2")).toBe(0);
+      expect(await on.client.hlen(keys)).toBe(await on.client.zcard(records));
     });
 
     test("not at all once they are kept for ever", async () => {
@@ -140,7 +115,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       await (await open({ keyRetentionMs: hourMs })).commit(counter, [{ by: 1, key: "a" }], { create: true });
       await (await open({ keyRetentionMs: 0 })).commit(counter, [{ by: 1, key: "b" }], { create: true });
       const { keys, records } = ownKeys(counter);
-      expect([await client.pttl(keys), await client.pttl(records)]).toEqual([-1, -1]);
+      expect([await on.client.pttl(keys), await on.client.pttl(records)]).toEqual([-1, -1]);
     });
   });
 
@@ -158,27 +133,31 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
     });
 
     test.each<[string, () => Promise<unknown>]>([
-      ["a key without its record", () => client.del(own.records)],
-      ["a key of another record", () => client.hset(own.keys, "a", "1")],
-      ["a key that names no number", () => client.hset(own.keys, "a", "two")],
-      ["keys of another type", () => client.pipeline().del(own.keys).set(own.keys, "2").exec()],
-      ["records of another type", () => client.pipeline().del(own.records).set(own.records, "2").exec()],
-      ["a record above the last number", () => client.set(counter, "1")],
+      ["a key without its record", () => on.client.del(own.records)],
+      ["a key of another record", () => on.client.hset(own.keys, "a", "1")],
+      ["a key that names no number", () => on.client.hset(own.keys, "a", "two")],
+      ["keys of another type", () => on.client.pipeline().del(own.keys).set(own.keys, "2").exec()],
+      ["records of another type", () => on.client.pipeline().del(own.records).set(own.records, "2").exec()],
+      ["a record above the last number", () => on.client.set(counter, "1")],
       [
         "a record that is no record",
-        () => client.pipeline().del(own.records).zadd(own.records, 2, "?").exec(),
+        () => on.client.pipeline().del(own.records).zadd(own.records, 2, "?").exec(),
       ],
     ])("%s", async (_, spoil) => {
       await spoil();
-      const before = await Promise.all([own.keys, own.records, counter].map((key) => client.dumpBuffer(key)));
+      const before = await Promise.all(
+        [own.keys, own.records, counter].map((key) => on.client.dumpBuffer(key)),
+      );
       const error = await rejection(store.commit(counter, [keyed], { create: true }));
       expect(error).toMatchObject({ code: "counter-unreadable", consumed: false });
-      const after = await Promise.all([own.keys, own.records, counter].map((key) => client.dumpBuffer(key)));
+      const after = await Promise.all(
+        [own.keys, own.records, counter].map((key) => on.client.dumpBuffer(key)),
+      );
       expect(after).toEqual(before);
     });
 
     test("in a batch, the plain claims of which are served", async () => {
-      await client.del(own.records);
+      await on.client.del(own.records);
       const outcomes = await store.commit(counter, [{ by: 1 }, keyed, { by: 5 }], { create: true });
       expect(outcomes).toEqual([
         { value: 3 },
@@ -188,7 +167,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
     });
 
     test("when they are shown", async () => {
-      await client.zadd(own.records, 1, "?");
+      await on.client.zadd(own.records, 1, "?");
       expect(await rejection(store.record(counter, 1))).toMatchObject({ code: "counter-unreadable" });
       expect(await rejection(store.records(counter, { limit: 5 }))).toMatchObject({
         code: "counter-unreadable",
@@ -196,15 +175,15 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
     });
 
     test("when metadata that is no JSON is replayed", async () => {
-      await client.zremrangebyscore(own.records, 2, 2);
-      await client.zadd(own.records, 2, "2\n1700000000000\na\n{");
+      await on.client.zremrangebyscore(own.records, 2, 2);
+      await on.client.zadd(own.records, 2, "2\n1700000000000\na\n{");
       expect(await rejection(store.commit(counter, [keyed], { create: true }))).toMatchObject({
         code: "counter-unreadable",
       });
     });
 
     test("until the counter is lowered by force, which removes what is above", async () => {
-      await client.set(counter, "1");
+      await on.client.set(counter, "1");
       await store.set(counter, 1, { force: true });
       expect(await store.commit(counter, [keyed], { create: true })).toMatchObject([{ value: 2 }]);
     });
@@ -217,11 +196,9 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
 
     /** A lowering from 4,500 records to 100 whose instance lost its connection after the first slice, for good. */
     async function lowerHalfway(): Promise<void> {
-      const proxy = await FaultProxy.open(redis.port);
-      ends.push(() => proxy.close());
+      const proxy = await openProxy();
       const context = silentContext();
-      const store = await openRedisStore({ url: `redis://127.0.0.1:${proxy.port}` }, context);
-      ends.push(() => store.close());
+      const store = await open({ url: `redis://127.0.0.1:${proxy.port}` }, context);
       const keys = sequence(1, count).map((at): Claim => ({ by: 1, key: `key ${at}` }));
       await store.commit(counter, keys, { create: true });
       let scripts = 0;
@@ -230,13 +207,13 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
         // The first is not known to the server, and is sent once more as a whole.
         if (scripts > 2) void proxy.close();
       };
-      await client.script("FLUSH");
+      await on.client.script("FLUSH");
       await store.set(counter, 100, { force: true });
       expect(context.lines.at(-1)).toEqual({
         level: "warn",
         message: expect.stringMatching(/count as gone, but could not all be removed yet/),
       });
-      expect(await client.zcard(own.records)).toBe(count - 1_000);
+      expect(await on.client.zcard(own.records)).toBe(count - 1_000);
     }
 
     beforeEach(() => {
@@ -249,7 +226,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       const keys = sequence(1, count).map((at): Claim => ({ by: 1, key: `key ${at}` }));
       await store.commit(counter, keys, { create: true });
       const commands: string[] = [];
-      const monitor = await client.monitor();
+      const monitor = await on.client.monitor();
       ends.push(async () => monitor.disconnect());
       monitor.on("monitor", (_time: string, [command, key, ...args]: string[]) => {
         if (/^evalsha$/i.test(command as string)) commands.push("script");
@@ -259,7 +236,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       const slices = [1_000, 1_000, 1_000, 1_000, 400];
       await untilTrue(() => commands.length >= 2 * slices.length);
       expect(commands).toEqual(slices.flatMap((removed) => ["script", `-${removed} -1`]));
-      expect([await client.zcard(own.records), await client.hlen(own.keys)]).toEqual([100, 100]);
+      expect([await on.client.zcard(own.records), await on.client.hlen(own.keys)]).toEqual([100, 100]);
     });
 
     test("are not seen any more when the instance that removes them dies between two slices", async () => {
@@ -276,7 +253,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
       // Numbers without a key go on at once, past those that are left.
       expect(await commit(store, counter, [1, 1_000])).toEqual([101, 1_101]);
       expect(await store.record(counter, 1_000)).toBeUndefined();
-      expect(await client.zcard(own.records)).toBe(count - 1_000);
+      expect(await on.client.zcard(own.records)).toBe(count - 1_000);
     });
 
     test("are removed by whoever comes next with a key, who takes a new number for one of them", async () => {
@@ -289,9 +266,9 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
         { value: 102 },
         { value: 103 },
       ]);
-      expect(await client.zcard(own.records)).toBe(102);
-      expect(await client.hlen(own.keys)).toBe(102);
-      expect(await client.hget(own.keys, "")).toBeNull();
+      expect(await on.client.zcard(own.records)).toBe(102);
+      expect(await on.client.hlen(own.keys)).toBe(102);
+      expect(await on.client.hget(own.keys, "")).toBeNull();
     });
 
     test.each([
@@ -304,7 +281,7 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
         await lowerHalfway();
         const store = await open();
         await store.set(counter, value, { force: true });
-        expect(await client.zcard(own.records)).toBe(kept);
+        expect(await on.client.zcard(own.records)).toBe(kept);
         expect(await store.commit(counter, [{ by: 1, key: "key 4000" }], { create: true })).toMatchObject([
           { value: value + 1 },
         ]);
@@ -363,13 +340,12 @@ describeUnlessMissing("keys and records in Redis", missingRedis, () => {
   });
 
   test("answer a retry with the number whose answer was lost", async () => {
-    const proxy = await FaultProxy.open(redis.port);
-    ends.push(() => proxy.close());
+    const proxy = await openProxy();
     const store = await open({ url: `redis://127.0.0.1:${proxy.port}`, deadlineMs: 300 });
     const counter = newCounter();
     proxy.faults.dropsReplies = true;
     const lost = rejection(store.commit(counter, [{ by: 1, key: "a" }], { create: true }));
-    await untilTrue(async () => (await client.get(counter)) === "1");
+    await untilTrue(async () => (await on.client.get(counter)) === "1");
     proxy.cut();
     proxy.mend();
     expect(await lost).toMatchObject({ code: "store-unavailable", consumed: true });

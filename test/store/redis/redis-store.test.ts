@@ -1,12 +1,11 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { beforeEach, describe, expect, test } from "@jest/globals";
 import { Redis } from "ioredis";
 import type { CounterName } from "../../../src/counter/counter-name.ts";
 import { Counters } from "../../../src/counter/counters.ts";
 import { maxValue, type Store } from "../../../src/counter/store.ts";
-import { openRedisStore, type RedisStoreOptions } from "../../../src/store/redis/redis-store.ts";
-import { describeUnlessMissing } from "../../describe-unless-missing.ts";
-import { FaultProxy } from "../../engines/fault-proxy.ts";
-import { missingRedis, type RedisEngine, startRedis } from "../../engines/redis.ts";
+import { openRedisStore } from "../../../src/store/redis/redis-store.ts";
+import type { FaultProxy } from "../../engines/fault-proxy.ts";
+import { type RedisEngine, startRedis } from "../../engines/redis.ts";
 import { freePort } from "../../tools.ts";
 import { answersLater } from "../answers-later.ts";
 import { newCounter } from "../new-counter.ts";
@@ -14,23 +13,10 @@ import { describePlainLoad } from "../plain-load.ts";
 import { silentContext } from "../silent-context.ts";
 import { commit, rejection, sequence, take } from "../store-contract.ts";
 import { untilLonger, untilTrue } from "../until.ts";
+import { describeOnRedis } from "./describe-on-redis.ts";
 
-describeUnlessMissing("the Redis store", missingRedis, () => {
-  let redis: RedisEngine;
-  let client: Redis;
-  const ends: (() => Promise<unknown>)[] = [];
-
-  async function open(options: Partial<RedisStoreOptions> = {}, context = silentContext()): Promise<Store> {
-    const store = await openRedisStore({ url: redis.url, ...options }, context);
-    ends.push(() => store.close());
-    return store;
-  }
-
-  async function openProxy(port = redis.port): Promise<FaultProxy> {
-    const proxy = await FaultProxy.open(port);
-    ends.push(() => proxy.close());
-    return proxy;
-  }
+describeOnRedis("the Redis store", (on) => {
+  const { ends, open, openProxy } = on;
 
   async function start(...args: string[]): Promise<RedisEngine> {
     const engine = await startRedis({ args });
@@ -38,54 +24,39 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     return engine;
   }
 
-  beforeAll(async () => {
-    redis = await startRedis();
-    client = new Redis(redis.url);
-    client.on("error", () => undefined);
-  });
-
-  afterAll(async () => {
-    client?.disconnect();
-    await redis?.stop();
-  });
-
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
-  });
-
   describe("keeps the data of the older incrementer", () => {
     test("goes on from a value that INCRBY or SET wrote, under the plain name", async () => {
       const store = await open();
-      await client.incrby("myapp", 41);
-      await client.set("default-key", "300");
+      await on.client.incrby("myapp", 41);
+      await on.client.set("default-key", "300");
       expect(await take(store, "myapp" as CounterName)).toBe(42);
       expect(await take(store, "default-key" as CounterName)).toBe(301);
-      expect(await client.get("myapp")).toBe("42");
-      expect(await client.incr("myapp")).toBe(43);
+      expect(await on.client.get("myapp")).toBe("42");
+      expect(await on.client.incr("myapp")).toBe(43);
     });
 
     test("puts the prefix before the name", async () => {
       const store = await open({ prefix: "ci:" });
       await take(store, "prefixed" as CounterName);
-      expect(await client.get("ci:prefixed")).toBe("1");
-      expect(await client.get("prefixed")).toBeNull();
+      expect(await on.client.get("ci:prefixed")).toBe("1");
+      expect(await on.client.get("prefixed")).toBeNull();
     });
 
     test("keeps a counter from expiring, since it would start again", async () => {
       const store = await open();
       const counter = newCounter();
-      await client.set(counter, "5", "EX", 1_000);
+      await on.client.set(counter, "5", "EX", 1_000);
       await take(store, counter);
-      expect(await client.ttl(counter)).toBe(-1);
+      expect(await on.client.ttl(counter)).toBe(-1);
     });
 
     test("writes the largest numbers as plain digits", async () => {
       const store = await open();
       const counter = newCounter();
       await commit(store, counter, [maxValue - 1]);
-      expect(await client.get(counter)).toBe("9007199254740990");
+      expect(await on.client.get(counter)).toBe("9007199254740990");
       await store.set(counter, maxValue, { force: false });
-      expect(await client.get(counter)).toBe("9007199254740991");
+      expect(await on.client.get(counter)).toBe("9007199254740991");
     });
   });
 
@@ -102,7 +73,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
   test.each(unreadable)("refuses the value %j and leaves it as it is", async (value) => {
     const store = await open();
     const counter = newCounter();
-    await client.set(counter, value);
+    await on.client.set(counter, value);
     for (const attempt of [
       () => store.commit(counter, [{ by: 1 }], { create: true }),
       () => store.commit(counter, [{ by: 1 }], { create: false }),
@@ -116,13 +87,13 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
         message: expect.stringContaining(`got ${JSON.stringify(value)}`),
       });
     }
-    expect(await client.get(counter)).toBe(value);
+    expect(await on.client.get(counter)).toBe(value);
   });
 
   test("refuses a key of another type and leaves it as it is", async () => {
     const store = await open();
     const counter = newCounter();
-    await client.rpush(counter, "5");
+    await on.client.rpush(counter, "5");
     for (const attempt of [
       () => take(store, counter),
       () => store.peek(counter),
@@ -130,7 +101,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     ]) {
       expect(await rejection(attempt())).toMatchObject({ code: "counter-unreadable", consumed: false });
     }
-    expect(await client.lrange(counter, 0, -1)).toEqual(["5"]);
+    expect(await on.client.lrange(counter, 0, -1)).toEqual(["5"]);
   });
 
   test("refuses names that begin with buildnumber:, with and without a prefix", async () => {
@@ -149,7 +120,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     ]) {
       expect(await rejection(attempt())).toMatchObject({ code: "invalid-counter-id", consumed: false });
     }
-    expect(await client.exists("buildnumber:check")).toBe(0);
+    expect(await on.client.exists("buildnumber:check")).toBe(0);
   });
 
   test("spends one script call on a whole batch", async () => {
@@ -169,9 +140,9 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     const store = await open();
     const counter = newCounter();
     await take(store, counter);
-    await client.script("FLUSH");
+    await on.client.script("FLUSH");
     expect(await take(store, counter)).toBe(2);
-    await client.script("FLUSH");
+    await on.client.script("FLUSH");
     await store.set(counter, 9, { force: false });
     expect(await store.peek(counter)).toBe(9);
   });
@@ -211,7 +182,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
       proxy.cut();
       proxy.mend();
       expect(await error).toMatchObject({ code: "store-unavailable", consumed: true });
-      await client.set(counter, "60");
+      await on.client.set(counter, "60");
       await answersLater(store);
       expect(callsIn(proxy)).toBe(1);
       expect(await store.peek(counter)).toBe(60);
@@ -243,7 +214,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
       ]) {
         expect(await rejection(attempt())).toMatchObject({ code: "store-unavailable", consumed: false });
       }
-      expect(await client.get(counter)).toBe("1");
+      expect(await on.client.get(counter)).toBe("1");
     });
 
     test("repeats no number while connections are cut under load", async () => {
@@ -444,7 +415,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     });
 
     test("refuses on a server that takes no writes: a replica, too few replicas, full memory", async () => {
-      const replica = await start("--replicaof", "127.0.0.1", String(redis.port));
+      const replica = await start("--replicaof", "127.0.0.1", String(on.engine.port));
       const alone = await start("--min-replicas-to-write", "1");
       const full = await start("--maxmemory", "1", "--maxmemory-policy", "noeviction");
       for (const [engine, code, message] of [
@@ -477,13 +448,13 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
     });
 
     test("a database number", async () => {
-      const store = await open({ url: `${redis.url}/5` });
+      const store = await open({ url: `${on.engine.url}/5` });
       const counter = newCounter();
       await take(store, counter);
-      const other = new Redis(`${redis.url}/5`);
+      const other = new Redis(`${on.engine.url}/5`);
       ends.push(async () => other.disconnect());
       expect(await other.get(counter)).toBe("1");
-      expect(await client.get(counter)).toBeNull();
+      expect(await on.client.get(counter)).toBeNull();
     });
 
     test("a Unix socket", async () => {
@@ -495,7 +466,7 @@ describeUnlessMissing("the Redis store", missingRedis, () => {
   });
 
   async function untilValue(counter: CounterName, value: string): Promise<void> {
-    await untilTrue(async () => (await client.get(counter)) === value);
+    await untilTrue(async () => (await on.client.get(counter)) === value);
   }
 
   async function untilReplicas(engine: RedisEngine, count: number): Promise<void> {
